@@ -25,7 +25,7 @@ from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.storage.lake import Lake
 
 UPLOADS: Final = 64

@@ -37,8 +37,8 @@ from fb_marketplace_serving.release.search_artifacts import SearchArtifacts
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
 from fb_marketplace_serving.search.engine import SearchEngine
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_text.yml"
 CLIENTS, THREADS = 16, 2

@@ -25,8 +25,8 @@ from fb_marketplace.parameters.listings import GazetteerParameters
 from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
 from fb_marketplace.pipelines.listings.listing_features import build_listing_features
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace_serving.search.gazetteer import REACH_KM, Gazetteer
-from fb_marketplace_serving.search.geo import distance_km
+from fb_marketplace_serving.search.listings.gazetteer import REACH_KM, Gazetteer
+from fb_marketplace_serving.search.listings.geo import distance_km
 
 PROJECT = Path(__file__).parents[2]
 INPUTS = ("products", "images", "duplicate_groups")

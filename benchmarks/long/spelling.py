@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.gazetteer import COLUMNS, Gazetteer
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.gazetteer import COLUMNS, Gazetteer
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.query.completion import Completer
 from fb_marketplace_serving.search.query.spelling import TWO_EDITS_LENGTH, Speller
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary

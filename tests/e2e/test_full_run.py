@@ -12,7 +12,7 @@ import pytest
 from support.kedro_project import PROJECT, Place, Run, clean_environment, command, serving
 from support.killed_runs import committed, start_run
 
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 
 COLUMNS_OF_A_HIT = {"image_id", "score", *Listing._fields}
 

@@ -10,11 +10,11 @@ import numpy as np
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes, collect_candidates
-from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import PRICE_BANDS, ListingStore
-from fb_marketplace_serving.search.listings import Listing
-from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.listing_store import PRICE_BANDS, ListingStore
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 from fb_marketplace_serving.search.tokenizer import terms
 
 LABELS = ("Arts", "Home", "Sport")

@@ -21,10 +21,10 @@ from fb_marketplace_serving.release.provenance import (
     Source,
     write_provenance,
 )
-from fb_marketplace_serving.search import gazetteer as places_module
-from fb_marketplace_serving.search.gazetteer import Row, fold_name
-from fb_marketplace_serving.search.listing_features import COLUMNS as FACT_COLUMNS
-from fb_marketplace_serving.search.price_insights import (
+from fb_marketplace_serving.search.listings import gazetteer as places_module
+from fb_marketplace_serving.search.listings.gazetteer import Row, fold_name
+from fb_marketplace_serving.search.listings.listing_features import COLUMNS as FACT_COLUMNS
+from fb_marketplace_serving.search.listings.price_insights import (
     PHOTO_ELSEWHERE,
     UNUSUAL_PRICE,
     Insight,
@@ -32,8 +32,8 @@ from fb_marketplace_serving.search.price_insights import (
     UnusualPrice,
     write_price_insights,
 )
-from fb_marketplace_serving.search.ranking_features import FEATURES
-from fb_marketplace_serving.search.relevance import RELEVANCE_FEATURES, relevance_bytes
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.relevance import RELEVANCE_FEATURES, relevance_bytes
 
 TOWNS = {
     "Leeds": (53.8, -1.55, 500_000),

@@ -21,7 +21,7 @@ from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
-from fb_marketplace_serving.search.listing_features import COLUMNS
+from fb_marketplace_serving.search.listings.listing_features import COLUMNS
 
 LABELS = ["Home", "Sport"]
 PATHS = {

@@ -25,7 +25,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import load_pointer
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 

@@ -33,7 +33,7 @@ from fb_marketplace_serving.release.search_artifacts import (
     ArtifactMismatch,
     SearchArtifacts,
 )
-from fb_marketplace_serving.search.listings import Listing, read_listings
+from fb_marketplace_serving.search.listings.listing import Listing, read_listings
 from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 

@@ -23,7 +23,7 @@ from fb_marketplace_serving.release.provenance import (
     read_provenance,
     read_sources,
 )
-from fb_marketplace_serving.search.listings import read_listings
+from fb_marketplace_serving.search.listings.listing import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.parquet import read_parquet
 

@@ -15,11 +15,11 @@ from fb_marketplace_serving.encoders.text import (
 )
 from fb_marketplace_serving.release.manifest import SearchArtifact, TextCanary
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.gazetteer import Gazetteer
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.price_insights import PriceInsightTable
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.relevance import RelevanceModel
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.price_insights import PriceInsightTable
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.relevance import RelevanceModel
 
 TOLERANCE: Final = 0.01
 """Maximum cosine distance from a text canary's embeddings: int8 arithmetic differs between CPUs."""

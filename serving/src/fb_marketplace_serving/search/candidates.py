@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoding
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Positions
+from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask, Positions
 
 Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
 SOURCES: Final[tuple[Source, ...]] = ("bm25", "text", "text_to_image", "image", "multimodal")

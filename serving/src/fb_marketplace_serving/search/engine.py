@@ -1,25 +1,24 @@
 """Search engine: collects, ranks, deduplicates and diversifies candidates."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, Self, overload
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import (
     DEFAULT_TOP_K,
-    CandidateSet,
     QueryVectors,
     SearchIndexes,
     collect_candidates,
 )
-from fb_marketplace_serving.search.filters import SearchFilters
-from fb_marketplace_serving.search.listing_store import Facets, Mask, Positions
-from fb_marketplace_serving.search.ranker import Contributions, Ranker
-from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
-from fb_marketplace_serving.search.relevance import RelevanceFeatures, RelevanceModel
+from fb_marketplace_serving.search.listings.filters import SearchFilters
+from fb_marketplace_serving.search.listings.listing_store import Mask, Positions
+from fb_marketplace_serving.search.ranking.ranker import Contributions, Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.ranking.relevance import RelevanceFeatures, RelevanceModel
+from fb_marketplace_serving.search.results import Hits, ResultColumns, SearchResults
 
 Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 
@@ -35,137 +34,6 @@ DIVERSITY_DEPTH: Final = 50
 """Number of top hits that are reordered for diversity. Later hits keep their order."""
 
 StageTimer = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
-
-
-class Hit(NamedTuple):
-    """A listing in the results.
-
-    Attributes:
-        position: position of the listing.
-        candidate: index in the candidate set; -1 without a query, or if the listing is not a candidate.
-        score: score of the ranker; 0 without a query, NaN if the listing is not a candidate.
-        row: row of the photo to display; -1 if there is none.
-        duplicates: positions of the other listings of its family, best first.
-    """
-
-    position: int
-    candidate: int
-    score: float
-    row: int
-    duplicates: tuple[int, ...]
-
-
-class _Results(NamedTuple):
-    """Listings in the results, in any order: positions, candidate indices, scores and photo rows."""
-
-    positions: Positions
-    candidates: Positions
-    scores: NDArray[np.float64]
-    rows: Positions
-
-    def take(self, indices: Positions) -> "_Results":
-        """Return the listings of some indices, in their order."""
-        return _Results(
-            self.positions[indices],
-            self.candidates[indices],
-            self.scores[indices],
-            self.rows[indices],
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Hits(Sequence[Hit]):
-    """Hits in order. Each is built when it is read: without a query, there may be as many as listings."""
-
-    _first: _Results
-    _duplicates: Positions
-    _starts: Positions
-    _ends: Positions
-
-    @classmethod
-    def fold(cls, listed: _Results, order: Positions, families: NDArray[np.int32]) -> Self:
-        """Return one hit per family: its first listing in the order, with the others as duplicates.
-
-        Args:
-            listed: the listings.
-            order: int64, (listings,), the indices that sort them.
-            families: int32, (listings,), family of each.
-        """
-        _, first, family = np.unique(families[order], return_index=True, return_inverse=True)
-        hit_of_family = np.empty(len(first), np.int64)
-        hit_of_family[np.argsort(first)] = np.arange(len(first))
-        others = np.delete(np.arange(len(order)), first)
-        hit = hit_of_family[family[others]]
-        by_hit = others[np.argsort(hit, kind="stable")]
-        ends = np.cumsum(np.bincount(hit, minlength=len(first)))
-        leaders = order[np.sort(first)]
-        return cls(
-            listed.take(leaders),
-            listed.positions[order[by_hit]],
-            np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(first)],
-            ends,
-        )
-
-    @property
-    def positions(self) -> Positions:
-        """Position of the listing of each hit: int64, (hits,)."""
-        return self._first.positions
-
-    def reorder(self, first: Positions) -> "Hits":
-        """Return the hits with the first ones, as many as there are indices, in the order of these."""
-        order = np.concatenate([first, np.arange(len(first), len(self))])
-        return Hits(
-            self._first.take(order),
-            self._duplicates,
-            self._starts[order],
-            self._ends[order],
-        )
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Hit]: ...
-    def __getitem__(self, index: int | slice) -> Hit | list[Hit]:
-        if isinstance(index, int):
-            place = range(len(self))[index]
-            return self[place : place + 1][0]
-        columns = (column[index].tolist() for column in (*self._first, self._starts, self._ends))
-        return [
-            Hit(position, candidate, score, row, tuple(self._duplicates[start:end].tolist()))
-            for position, candidate, score, row, start, end in zip(*columns, strict=True)
-        ]
-
-    def __iter__(self) -> Iterator[Hit]:
-        return iter(self[:])
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResults:
-    """The results of a search, in order.
-
-    Attributes:
-        hits: one hit per family, that is, per group of listings of the same item.
-        total_listings: number of listings, including the duplicates of hits.
-        facets: counts of these listings by category and price.
-        features: float64, (candidates, features), input of the ranker; None without a query.
-        candidates: the candidates; None without a query.
-        relevance: float64, (all listings,), probability that each is relevant; None without a query or a
-            model.
-        min_relevance: minimum relevance of the hits; 0 if the candidates are the results.
-        nearest_category: the most frequent category path of the candidates, if no listing is relevant.
-    """
-
-    hits: Hits
-    total_listings: int
-    facets: Facets
-    features: NDArray[np.float64] | None = None
-    candidates: CandidateSet | None = None
-    relevance: NDArray[np.float64] | None = None
-    min_relevance: float = 0.0
-    nearest_category: str | None = None
 
 
 class SearchEngine:
@@ -248,7 +116,7 @@ class SearchEngine:
                 min_relevance = (
                     self._relevance.threshold if self._relevance and query.words else 0.0
                 )
-            listed = _Results(
+            listed = ResultColumns(
                 candidates.positions, np.arange(len(candidates)), scores, candidates.row
             )
             if relevance is not None and min_relevance > 0:
@@ -270,11 +138,11 @@ class SearchEngine:
 
     def _relevant(
         self,
-        listed: _Results,
+        listed: ResultColumns,
         relevance: NDArray[np.float64],
         min_relevance: float,
         mask: Mask | None,
-    ) -> _Results:
+    ) -> ResultColumns:
         """Return all listings with a minimum relevance, candidates or not."""
         passes = relevance >= min_relevance
         positions = np.flatnonzero(passes if mask is None else passes & mask).astype(np.int64)
@@ -285,7 +153,7 @@ class SearchEngine:
         )
         candidates[mine], scores[mine] = listed.candidates[theirs], listed.scores[theirs]
         rows[mine] = listed.rows[theirs]
-        return _Results(positions, candidates, scores, rows)
+        return ResultColumns(positions, candidates, scores, rows)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Return the contribution of each feature to the scores; see :meth:`Ranker.contributions`."""
@@ -296,7 +164,7 @@ class SearchEngine:
         return Contributions(0.0, parts)
 
     def _browse(self, positions: Positions, filters: SearchFilters, sort: Sort) -> SearchResults:
-        listed = _Results(
+        listed = ResultColumns(
             positions,
             np.full(len(positions), -1),
             np.zeros(len(positions)),
@@ -308,7 +176,7 @@ class SearchEngine:
 
     def _sort(
         self,
-        listed: _Results,
+        listed: ResultColumns,
         filters: SearchFilters,
         sort: Sort,
         relevance: NDArray[np.float64] | None = None,
@@ -331,7 +199,7 @@ class SearchEngine:
             keys = -keys if sort == "price_desc" else keys
         return np.lexsort((*ties, keys))
 
-    def _fold(self, listed: _Results, order: Positions) -> Hits:
+    def _fold(self, listed: ResultColumns, order: Positions) -> Hits:
         return Hits.fold(listed, order, self.listings.features.family[listed.positions])
 
     def _diversify(self, hits: Hits, diversity: float) -> Hits:

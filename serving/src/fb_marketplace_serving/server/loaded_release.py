@@ -8,8 +8,8 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.search.candidates import SearchIndexes
 from fb_marketplace_serving.search.engine import SearchEngine
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.server.inference.batching import Batcher
 from fb_marketplace_serving.server.settings import Settings

@@ -7,12 +7,13 @@ import numpy as np
 from fastapi import HTTPException
 
 from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
-from fb_marketplace_serving.search.engine import Hit, SearchEngine, SearchResults
-from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.gazetteer import UnknownPlaceError
-from fb_marketplace_serving.search.listing_store import UnknownCategoryError
-from fb_marketplace_serving.search.price_insights import Insight, PhotoElsewhere
-from fb_marketplace_serving.search.ranking_features import DESCRIPTIONS, FEATURES
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listings.gazetteer import UnknownPlaceError
+from fb_marketplace_serving.search.listings.listing_store import UnknownCategoryError
+from fb_marketplace_serving.search.listings.price_insights import Insight, PhotoElsewhere
+from fb_marketplace_serving.search.ranking.ranking_features import DESCRIPTIONS, FEATURES
+from fb_marketplace_serving.search.results import Hit, SearchResults
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (

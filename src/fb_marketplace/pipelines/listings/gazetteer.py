@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.listings import GazetteerParameters
-from fb_marketplace_serving.search.gazetteer import COLUMNS, REACH_KM, Row, fold_name
-from fb_marketplace_serving.search.geo import distance_km
+from fb_marketplace_serving.search.listings.gazetteer import COLUMNS, REACH_KM, Row, fold_name
+from fb_marketplace_serving.search.listings.geo import distance_km
 
 MAX_DISTANCE_KM: Final = 100.0
 """Cap on distances from a county's center: a town farther away is another town of the same name."""
@@ -72,7 +72,7 @@ def build_gazetteer(products: pd.DataFrame, parameters: GazetteerParameters) -> 
         parameters: the country and the minimum population of a town.
 
     Returns:
-        The gazetteer, Parquet, for :class:`fb_marketplace_serving.search.gazetteer.Gazetteer`.
+        The gazetteer, Parquet, for :class:`fb_marketplace_serving.search.listings.gazetteer.Gazetteer`.
 
     Raises:
         UserError: the country has no towns.

@@ -12,10 +12,10 @@ from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace_serving.search.gazetteer import Gazetteer, ResolvedPlace
-from fb_marketplace_serving.search.geo import distance_km
-from fb_marketplace_serving.search.listing_features import COLUMNS
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, ResolvedPlace
+from fb_marketplace_serving.search.listings.geo import distance_km
+from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing_features import COLUMNS
 from fb_marketplace_serving.search.tokenizer import words
 
 MOST_FREQUENT: Final = 10

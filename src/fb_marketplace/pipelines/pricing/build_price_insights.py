@@ -26,8 +26,8 @@ from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.price_insights import Insight, write_price_insights
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.price_insights import Insight, write_price_insights
 
 
 class PriceInsightArtifacts(NamedTuple):

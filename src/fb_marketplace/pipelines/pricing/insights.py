@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
-from fb_marketplace_serving.search.price_insights import (
+from fb_marketplace_serving.search.listings.price_insights import (
     PHOTO_ELSEWHERE,
     UNUSUAL_PRICE,
     Insight,

@@ -16,7 +16,11 @@ from fb_marketplace.pipelines.pricing.price_intervals import (
     log_widths,
 )
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
-from fb_marketplace_serving.search.price_insights import PHOTO_ELSEWHERE, UNUSUAL_PRICE, Insight
+from fb_marketplace_serving.search.listings.price_insights import (
+    PHOTO_ELSEWHERE,
+    UNUSUAL_PRICE,
+    Insight,
+)
 
 COMPARABLES: Final = "comparable_listings"
 CATEGORY: Final = "category"

@@ -16,8 +16,8 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listings import Listing, read_listings
+from fb_marketplace_serving.search.listings.listing import Listing, read_listings
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
 
 NO_VECTORS: Final = VectorTable((), np.empty((0, 1), np.float32))
 

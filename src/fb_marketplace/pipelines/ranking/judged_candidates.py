@@ -10,7 +10,7 @@ from fb_marketplace.observability.progress import Progress
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.search.candidates import CandidateSet, collect_candidates
-from fb_marketplace_serving.search.ranking_features import compute_features
+from fb_marketplace_serving.search.ranking.ranking_features import compute_features
 
 
 class JudgedCandidates(NamedTuple):

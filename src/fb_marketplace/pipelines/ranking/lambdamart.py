@@ -11,7 +11,7 @@ from fb_marketplace.evaluation.retrieval_metrics import DEPTH, ndcg_at
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking.training_data import RankingDataset
 from fb_marketplace.skipping import InsufficientDataError
-from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 
 GAINS: Final = (0, 1, 3, 7)
 """Gains of grades 0 to 3: 2^g - 1."""

@@ -12,7 +12,7 @@ from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, re
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
 from fb_marketplace_serving.search.candidates import SOURCES
-from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranker import Ranker
 
 RANKER: Final = "ranker"
 FUSION: Final = "fusion"

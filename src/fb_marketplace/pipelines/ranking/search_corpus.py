@@ -11,9 +11,9 @@ from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import ListingStore, Mask
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask
 
 
 class SearchCorpus:

@@ -23,7 +23,7 @@ from fb_marketplace.pipelines.ranking.training_data import (
 )
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranker import Ranker
 
 
 class TrainedRanker(NamedTuple):

@@ -21,8 +21,8 @@ from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.engine import SearchEngine, Sort
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.relevance import (
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.relevance import (
     INCREASING,
     RELEVANCE_FEATURES,
     RelevanceFeatures,

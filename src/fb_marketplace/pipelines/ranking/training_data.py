@@ -22,7 +22,7 @@ from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.search.candidates import CandidateSet, collect_candidates
-from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 
 MAX_CANDIDATES: Final = 100
 """Maximum number of training candidates per query. Hardly any candidate further down is relevant."""

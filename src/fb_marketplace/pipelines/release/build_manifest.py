@@ -30,7 +30,7 @@ from fb_marketplace_serving.release.manifest import (
     TextCanary,
     artifact_of,
 )
-from fb_marketplace_serving.search.listings import read_listings
+from fb_marketplace_serving.search.listings.listing import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 UNPUBLISHED: Final = "unpublished"

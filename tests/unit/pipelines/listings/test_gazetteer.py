@@ -6,8 +6,8 @@ import pytest
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.listings import GazetteerParameters
 from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
-from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
-from fb_marketplace_serving.search.geo import distance_km
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, UnknownPlaceError
+from fb_marketplace_serving.search.listings.geo import distance_km
 
 OFFERED = {
     "Bristol": ["Bristol", "Portishead", "Keynsham", "St Andrews", "Bishopston"],

@@ -11,8 +11,8 @@ from fb_marketplace.pipelines.listings.listing_features import build_listing_fea
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace_serving.search.gazetteer import COLUMNS as PLACE_COLUMNS
-from fb_marketplace_serving.search.listing_features import COLUMNS, ListingFeatures
+from fb_marketplace_serving.search.listings.gazetteer import COLUMNS as PLACE_COLUMNS
+from fb_marketplace_serving.search.listings.listing_features import COLUMNS, ListingFeatures
 
 NO_COPIES = pd.DataFrame(columns=["image_id", "group", "kind"], dtype="str")
 SPLITS = SplitParameters(

@@ -13,8 +13,8 @@ from fb_marketplace.pipelines.pricing.build_price_insights import build_price_in
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace_serving.search.listing_features import COLUMNS
-from fb_marketplace_serving.search.price_insights import PriceInsightTable
+from fb_marketplace_serving.search.listings.listing_features import COLUMNS
+from fb_marketplace_serving.search.listings.price_insights import PriceInsightTable
 
 TOLD = {
     "coverage": 0.8,

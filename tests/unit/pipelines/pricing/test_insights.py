@@ -4,7 +4,7 @@ import pytest
 
 from fb_marketplace.pipelines.pricing.insights import find_photos_elsewhere, find_unusual_prices
 from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
-from fb_marketplace_serving.search.price_insights import PhotoElsewhere, UnusualPrice
+from fb_marketplace_serving.search.listings.price_insights import PhotoElsewhere, UnusualPrice
 
 
 def unusual(*prices, low=20.0, high=80.0, similar=()):

@@ -7,7 +7,11 @@ import pytest
 from fb_marketplace.parameters.pricing import PricingParameters
 from fb_marketplace.pipelines.pricing.metrics import count_insights, evaluate_price_intervals
 from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval, SelectedIntervals
-from fb_marketplace_serving.search.price_insights import Insight, PhotoElsewhere, UnusualPrice
+from fb_marketplace_serving.search.listings.price_insights import (
+    Insight,
+    PhotoElsewhere,
+    UnusualPrice,
+)
 
 TOLD = PricingParameters(
     coverage=0.8,

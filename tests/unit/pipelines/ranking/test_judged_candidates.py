@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make
 from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.candidates import collect_candidates
-from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 
 LABELS = ("Home", "Sport")
 SIZE, TEXT_TO_IMAGE_SIZE = 4, 5

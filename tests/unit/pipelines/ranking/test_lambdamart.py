@@ -17,8 +17,8 @@ from fb_marketplace.pipelines.ranking.training_data import (
     ranking_dataset,
 )
 from fb_marketplace_serving.search.candidates import CandidateSet
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 
 WORDS, DISTANCE = FEATURES.index("bm25_similarity"), FEATURES.index("distance_km")
 

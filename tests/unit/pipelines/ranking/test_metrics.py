@@ -7,7 +7,7 @@ from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
 from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.search.candidates import CandidateSet
-from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 
 RECALL = "recall_at_10"
 

@@ -7,7 +7,7 @@ from support.builders.small_market import count_words, facts, listing
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.candidates import SearchIndexes
-from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
 
 COUNT = 24
 

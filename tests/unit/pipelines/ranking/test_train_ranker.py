@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.schemas.retrieval import RankingQueryMetrics
 from fb_marketplace.skipping import Skipped
-from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranker import Ranker
 
 NO_CLICKS = join_clicks([], []).feedback
 

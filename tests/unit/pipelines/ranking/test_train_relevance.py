@@ -11,8 +11,8 @@ from fb_marketplace.pipelines.ranking.train_relevance import (
     word_queries,
 )
 from fb_marketplace.skipping import InsufficientDataError, Skipped
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.relevance import RelevanceModel
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.relevance import RelevanceModel
 
 
 @pytest.fixture(scope="module")

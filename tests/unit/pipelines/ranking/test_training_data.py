@@ -24,8 +24,8 @@ from fb_marketplace_serving.feedback.events import (
     SearchLine,
     utc_now,
 )
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
 
 COUNT, SIZE = 60, 4

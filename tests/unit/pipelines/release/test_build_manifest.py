@@ -23,7 +23,7 @@ from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import SEARCH_ARTIFACTS
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish
-from fb_marketplace_serving.search.listings import read_listings
+from fb_marketplace_serving.search.listings.listing import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 PRODUCTS = pd.DataFrame(

@@ -22,7 +22,7 @@ from fb_marketplace_serving.release.manifest import (
     read_manifest,
 )
 from fb_marketplace_serving.release.pointer import publish, read_current
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.storage.lake import Lake
 
 FILES = {

@@ -18,7 +18,7 @@ from fb_marketplace_serving.search.candidates import (
     SearchIndexes,
     collect_candidates,
 )
-from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
 
 
 def likeness(index, query):

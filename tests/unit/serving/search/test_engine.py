@@ -19,12 +19,13 @@ from support.builders.small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search import engine
+from fb_marketplace_serving.search import results as results_module
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.engine import DIVERSITY_DEPTH, Hit, SearchEngine
-from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.listing_store import ListingStore
-from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.engine import DIVERSITY_DEPTH, SearchEngine
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.results import Hit
 
 EVERYTHING_DEEP = 10_000
 LEEDS = (53.80, -1.55)
@@ -318,7 +319,7 @@ def test_only_hits_that_are_read_are_built(searcher, monkeypatch):
 
     hits = searcher.search(None).hits
     everything = hits[:]
-    monkeypatch.setattr(engine, "Hit", build)
+    monkeypatch.setattr(results_module, "Hit", build)
 
     page = searcher.search(None).hits[20:30]
 

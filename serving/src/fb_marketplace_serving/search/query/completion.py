@@ -8,8 +8,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.filters import SEPARATOR
-from fb_marketplace_serving.search.gazetteer import Gazetteer, fold_name
+from fb_marketplace_serving.search.listings.filters import SEPARATOR
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, fold_name
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 from fb_marketplace_serving.search.tokenizer import terms, words
 

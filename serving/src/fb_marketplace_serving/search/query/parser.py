@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
-from fb_marketplace_serving.search.filters import SEPARATOR
+from fb_marketplace_serving.search.listings.filters import SEPARATOR
 from fb_marketplace_serving.search.query.amounts import PricePhrase, find_prices
 from fb_marketplace_serving.search.query.lexicon import COLOURS, CONDITIONS, NAMES, ORDINARY_WORDS
 from fb_marketplace_serving.search.tokenizer import terms, words

@@ -15,8 +15,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.filters import SEPARATOR
-from fb_marketplace_serving.search.gazetteer import Gazetteer
+from fb_marketplace_serving.search.listings.filters import SEPARATOR
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer
 from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS, NAME_WORDS
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 from fb_marketplace_serving.search.tokenizer import terms, words

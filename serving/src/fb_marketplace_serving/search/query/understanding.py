@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.filters import is_under
-from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.filters import is_under
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, UnknownPlaceError
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.query.completion import Completer, Completion
 from fb_marketplace_serving.search.query.parser import (
     FindTown,

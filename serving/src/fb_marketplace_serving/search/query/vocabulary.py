@@ -5,7 +5,7 @@ from collections.abc import Collection
 from itertools import chain
 from typing import NamedTuple, Self
 
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.tokenizer import words
 
 

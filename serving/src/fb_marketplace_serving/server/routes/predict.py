@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
 from fb_marketplace_serving.release.loader import Release
-from fb_marketplace_serving.search.filters import SearchFilters
+from fb_marketplace_serving.search.listings.filters import SearchFilters
 from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,

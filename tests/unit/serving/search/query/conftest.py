@@ -5,8 +5,8 @@ import math
 import pytest
 from support.builders.small_market import count_words
 
-from fb_marketplace_serving.search.gazetteer import Gazetteer, Row, fold_name
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, Row, fold_name
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 
 TITLES = {

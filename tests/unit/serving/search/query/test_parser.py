@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.search.gazetteer import Gazetteer, Row, UnknownPlaceError, fold_name
+from fb_marketplace_serving.search.listings.gazetteer import (
+    Gazetteer,
+    Row,
+    UnknownPlaceError,
+    fold_name,
+)
 from fb_marketplace_serving.search.query.parser import NearPlace, category_names, parse_query
 
 TOWNS = [

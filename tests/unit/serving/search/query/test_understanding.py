@@ -3,7 +3,7 @@
 import pytest
 from support.builders.small_market import count_words
 
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 
 

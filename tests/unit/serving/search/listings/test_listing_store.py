@@ -11,8 +11,8 @@ from support.builders.small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.listing_store import PRICE_BANDS, ListingStore
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listings.listing_store import PRICE_BANDS, ListingStore
 
 LEEDS, YORK = (53.80, -1.55), (53.96, -1.08)
 LEEDS_TO_YORK_KM = 35.6

@@ -7,8 +7,8 @@ import pytest
 from support.builders.small_market import LABELS, draw_query
 
 from fb_marketplace_serving.search.candidates import collect_candidates
-from fb_marketplace_serving.search.ranker import Ranker, RankerError
-from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.ranking.ranker import Ranker, RankerError
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 
 
 @pytest.fixture(scope="module")

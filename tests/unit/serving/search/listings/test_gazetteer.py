@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fb_marketplace_serving.search.gazetteer import (
+from fb_marketplace_serving.search.listings.gazetteer import (
     COLUMNS,
     Gazetteer,
     GazetteerError,

@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import SEPARATOR, GeoFilter, SearchFilters, is_under
-from fb_marketplace_serving.search.geo import distance_km
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.filters import (
+    SEPARATOR,
+    GeoFilter,
+    SearchFilters,
+    is_under,
+)
+from fb_marketplace_serving.search.listings.geo import distance_km
+from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
 from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names
 
 Mask = NDArray[np.bool_]

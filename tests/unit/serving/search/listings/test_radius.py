@@ -5,11 +5,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.geo import EARTH_KM
-from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import ListingStore
-from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listings.geo import EARTH_KM
+from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
 
 latitudes = st.floats(-90, 90)
 longitudes = st.floats(-180, 180)

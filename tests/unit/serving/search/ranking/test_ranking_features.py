@@ -17,9 +17,9 @@ from fb_marketplace_serving.search.candidates import (
     QueryVectors,
     collect_candidates,
 )
-from fb_marketplace_serving.search.filters import GeoFilter
-from fb_marketplace_serving.search.listing_store import ListingStore
-from fb_marketplace_serving.search.ranking_features import (
+from fb_marketplace_serving.search.listings.filters import GeoFilter
+from fb_marketplace_serving.search.listings.listing_store import ListingStore
+from fb_marketplace_serving.search.ranking.ranking_features import (
     DESCRIPTIONS,
     FEATURES,
     FEEDBACK_DOCS,

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.search.listing_features import (
+from fb_marketplace_serving.search.listings.listing_features import (
     COLUMNS,
     ListingFeatures,
     ListingFeaturesError,

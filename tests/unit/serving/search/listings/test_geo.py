@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from fb_marketplace_serving.search.geo import EARTH_KM, distance_km
+from fb_marketplace_serving.search.listings.geo import EARTH_KM, distance_km
 
 LONDON, EDINBURGH, NEW_YORK = (51.5074, -0.1278), (55.9533, -3.1883), (40.7128, -74.0060)
 

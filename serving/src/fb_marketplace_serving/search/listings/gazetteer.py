@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
-from fb_marketplace_serving.search.geo import distance_km
+from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names
 from fb_marketplace_serving.search.tokenizer import words
 from fb_marketplace_serving.storage.parquet import read_parquet

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.search.price_insights import (
+from fb_marketplace_serving.search.listings.price_insights import (
     Insight,
     PhotoElsewhere,
     PriceInsights,

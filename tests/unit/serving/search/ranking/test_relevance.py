@@ -9,9 +9,9 @@ from support.builders.small_search import relevance_model
 
 from fb_marketplace_serving.search.candidates import QueryVectors, collect_candidates
 from fb_marketplace_serving.search.engine import SearchEngine
-from fb_marketplace_serving.search.filters import SearchFilters
-from fb_marketplace_serving.search.ranker import Ranker
-from fb_marketplace_serving.search.relevance import (
+from fb_marketplace_serving.search.listings.filters import SearchFilters
+from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.relevance import (
     RELEVANCE_FEATURES,
     RelevanceError,
     RelevanceFeatures,

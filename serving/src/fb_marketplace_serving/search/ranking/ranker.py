@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 
 BEGINNING: Final = b"tree\n"
 END: Final = b"\nend of trees\n"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import SOURCES, CandidateSet, QueryVectors
-from fb_marketplace_serving.search.filters import GeoFilter
-from fb_marketplace_serving.search.listing_store import ListingStore, Mask
+from fb_marketplace_serving.search.listings.filters import GeoFilter
+from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask
 from fb_marketplace_serving.search.tokenizer import words
 
 FEEDBACK_DOCS: Final = 20

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import CandidateSet, QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.listing_store import Positions
-from fb_marketplace_serving.search.ranker import RankerError, load_booster
-from fb_marketplace_serving.search.ranking_features import FEEDBACK_DOCS, photo_categories
+from fb_marketplace_serving.search.listings.listing_store import Positions
+from fb_marketplace_serving.search.ranking.ranker import RankerError, load_booster
+from fb_marketplace_serving.search.ranking.ranking_features import FEEDBACK_DOCS, photo_categories
 
 RELEVANCE_FEATURES: Final = (
     "title_share",

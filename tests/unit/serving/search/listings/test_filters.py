@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace_serving.search.filters import is_under
+from fb_marketplace_serving.search.listings.filters import is_under
 
 
 @pytest.mark.parametrize("path", ["Home", "Home / Chairs", "Home / Chairs / Oak"])

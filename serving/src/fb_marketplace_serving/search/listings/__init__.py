@@ -1,0 +1,1 @@
+"""Listings of a release: columns, filters, places and price insights."""

@@ -1,0 +1,1 @@
+"""Features and models that rank candidates and judge their relevance."""
