@@ -1,4 +1,4 @@
-# What is built here: `server` (the default) and `pipelines`. See docs/docker.md.
+# What is built here: `server` (the default) and `pipelines`. See docs/operations.md.
 #
 # BASE may be any Debian with python3.11, its venv and certificates of authorities, where no
 # registry is in reach: .ci/image makes one.
