@@ -1,4 +1,4 @@
-"""Floods of photos on a real server, while an honest client searches.
+"""Floods of photos and clicks on a real server, while an honest client searches.
 
 `SECONDS=60 pytest -s -m slow tests/integration/test_floods.py` floods for longer. Server and clients have
 cores of their own. Prints the times of the searches with and without a flood.
@@ -6,6 +6,7 @@ cores of their own. Prints the times of the searches with and without a flood.
 
 import contextlib
 import http.client
+import json
 import os
 import sys
 import threading
@@ -31,14 +32,27 @@ PHOTOS = {
 }
 
 
+class Post(NamedTuple):
+    path: str
+    content_type: str
+    body: bytes
+
+
 class Search(NamedTuple):
     status: int
     seconds: float
 
 
 @pytest.fixture
-def host(serve, shop):
-    process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error")
+def host(serve, shop, tmp_path):
+    process = serve(
+        "--lake",
+        shop,
+        "--port",
+        "0",
+        FB_LOG_LEVEL="error",
+        FB_FEEDBACK_DIR=str(tmp_path / "events"),
+    )
     ready = process.stdout.readline()
     assert ready, process.stderr.read()
     if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
@@ -66,18 +80,30 @@ def search(host: str) -> list[Search]:
     return answers
 
 
-@contextlib.contextmanager
-def flood(host: str, photo: bytes) -> Iterator[Counter[int]]:
-    """Send a photo again and again meanwhile; counts the statuses."""
+def upload(photo: bytes) -> Post:
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-    body, statuses, over = head + photo + b"\r\n--x--\r\n", Counter(), threading.Event()
+    body = head + photo + b"\r\n--x--\r\n"
+    return Post("/predict/image", "multipart/form-data; boundary=x", body)
+
+
+def click(host: str) -> Post:
+    """Return a click on the first hit of a search."""
+    connection = http.client.HTTPConnection(host, timeout=30)
+    connection.request("GET", "/search?q=red+lamp")
+    answer = json.load(connection.getresponse())
+    click = {"search_id": answer["search_id"], "product_id": answer["hits"][0]["product_id"]}
+    return Post("/clicks", "application/json", json.dumps(click).encode())
+
+
+@contextlib.contextmanager
+def flood(host: str, post: Post) -> Iterator[Counter[int]]:
+    """Send a request again and again meanwhile; counts the statuses."""
+    statuses, over = Counter(), threading.Event()
 
     def send():
         connection = http.client.HTTPConnection(host, timeout=30)
         while not over.is_set():
-            connection.request(
-                "POST", "/predict/image", body, {"Content-Type": "multipart/form-data; boundary=x"}
-            )
+            connection.request("POST", post.path, post.body, {"Content-Type": post.content_type})
             response = connection.getresponse()
             response.read()
             statuses[response.status] += 1
@@ -100,11 +126,12 @@ def percentile(answers: list[Search]) -> float:
 
 
 @pytest.mark.slow
-def test_searches_are_answered_under_floods_of_photos(host, capsys):
+def test_searches_are_answered_under_floods(host, capsys):
     search(host)
     quiet, lines, answered = search(host), [], {}
-    for name, make in PHOTOS.items():
-        with flood(host, make()) as statuses:
+    posts = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
+    for name, post in posts.items():
+        with flood(host, post) as statuses:
             answers = search(host)
         answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
         ratio = percentile(answers) / percentile(quiet)

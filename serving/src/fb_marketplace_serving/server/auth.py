@@ -5,6 +5,7 @@ import hmac
 import math
 import time
 from collections.abc import Mapping
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 ANONYMOUS: Final = "anyone"
@@ -55,6 +56,17 @@ class RateLimit:
             return None
         reset, _ = self._window.get_window_stats(self._rate, client)
         return max(1, math.ceil(reset - time.time()))
+
+
+def network_of(host: str) -> str:
+    """Return the address of a client. For IPv6, its network: a client has all addresses of a /64."""
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
 
 
 def _digest(key: str) -> bytes:

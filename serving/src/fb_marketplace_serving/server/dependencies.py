@@ -1,12 +1,11 @@
 """FastAPI dependencies: the service, the release of a request, authentication and rate limits."""
 
-from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
-from fb_marketplace_serving.server.auth import ANONYMOUS
+from fb_marketplace_serving.server.auth import ANONYMOUS, network_of
 from fb_marketplace_serving.server.errors import ApiError
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.service import Service
@@ -36,7 +35,8 @@ async def require_api_key(
     request: Request, service: ServiceDependency, key: Annotated[str | None, Security(_key)]
 ) -> None:
     """Raise a 401 unless the request has an accepted key or the server has no keys."""
-    name = service.keys.client_name(key or "") if service.keys else _address(request)
+    host = request.client.host if request.client else ANONYMOUS
+    name = service.keys.client_name(key or "") if service.keys else network_of(host)
     if name is None:
         service.metrics.requests_rejected.labels("unauthorized").inc()
         raise ApiError(
@@ -74,15 +74,3 @@ async def enforce_rate_limit(request: Request, service: ServiceDependency) -> No
             f"Rate limit of {service.rate_limit} exceeded. Retry in {seconds} s.",
             {"Retry-After": str(seconds)},
         )
-
-
-def _address(request: Request) -> str:
-    """Return the address of a client. For IPv6, its network: a client has all addresses of a /64."""
-    host = request.client.host if request.client else ANONYMOUS
-    if ":" not in host:
-        return host
-    try:
-        address = IPv6Address(host)
-    except ValueError:
-        return host
-    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))

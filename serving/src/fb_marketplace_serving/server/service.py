@@ -59,6 +59,9 @@ UPLOADS_PER_SLOT: Final = 4
 """Uploads per slot of photos. Uploads are cheap but may be slow: if each took a slot, a few slow clients
 would block all others."""
 
+READS_PER_SLOT: Final = 8
+"""Stored photos that may be read or wait per slot of searches. A page of results has dozens."""
+
 SLOTS_PER_LARGE_PHOTO: Final = 8
 """Slots of small photos per slot of large ones, which take up to a second each, one at a time."""
 
@@ -122,6 +125,7 @@ class Service:
         slots, share = settings.max_in_flight, settings.client_share
         self._searches = Admission(slots, share)
         self._uploads = Admission(slots * UPLOADS_PER_SLOT, share)
+        self._reads = Admission(slots * READS_PER_SLOT, share)
         # Photos are decoded and encoded by the same threads. There are as many as for searches: with more,
         # photos would get more of a busy core.
         photo_threads = make_thread_pool(cores(), "photo", PHOTO_NICENESS)
@@ -134,6 +138,7 @@ class Service:
             {
                 "search": lambda: self._searches.taken,
                 "upload": lambda: self._uploads.taken,
+                "stored_photo": lambda: self._reads.taken,
                 "photo": lambda: self._small.admission.taken,
                 "large_photo": lambda: self._large.admission.taken,
             }
@@ -254,22 +259,24 @@ class Service:
         except TimeoutError:
             raise self._timed_out() from None
 
-    async def read_photo(self, loaded: LoadedRelease, image_id: str) -> bytes:
+    async def read_photo(self, client: str, loaded: LoadedRelease, image_id: str) -> bytes:
         """Read a photo of a release on a thread of its own kind: the lake may hang.
 
         Args:
+            client: name of the client.
             loaded: the release.
             image_id: a photo that it has.
 
         Raises:
-            ApiError: the photo is damaged, or cannot be read in time.
+            ApiError: the server is at capacity, or the photo is damaged or cannot be read in time.
         """
-        read = asyncio.get_running_loop().run_in_executor(
-            self._readers, loaded.release.photos.read, image_id
-        )
+        run = asyncio.get_running_loop().run_in_executor
         try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
-                return await read
+            with self._reads.slot(client):
+                async with asyncio.timeout(self.settings.request_timeout_seconds):
+                    return await run(self._readers, loaded.release.photos.read, image_id)
+        except CapacityExceeded as error:
+            raise self._over_capacity(error) from None
         except TimeoutError:
             reason: object = "timeout"
         except ReleaseError as error:
@@ -290,12 +297,18 @@ class Service:
 
         Raises:
             PhotoError: the photo is rejected, or its header cannot be read.
+            ApiError: the request timed out.
         """
         limits = self.settings.limits
         run = asyncio.get_running_loop().run_in_executor
-        cost = await run(
-            self._small.threads, lambda: canonical.estimate_cost(_read(upload, limits), limits)
-        )
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                cost = await run(
+                    self._small.threads,
+                    lambda: canonical.estimate_cost(_read(upload, limits), limits),
+                )
+        except TimeoutError:
+            raise self._timed_out() from None
         is_large = cost.width * cost.height >= LARGE_PIXELS or cost.memory >= LARGE_MEMORY
         return self._large if is_large else self._small
 

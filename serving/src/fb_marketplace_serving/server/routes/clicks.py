@@ -83,13 +83,12 @@ def _check_origin(request: Request, service: Service) -> None:
     headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "not_json", "Send clicks with Content-Type: application/json.")
-    origin = headers.get("origin")
-    if origin is None:
-        is_foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if site is not None:  # Browsers send it, and a proxy that changes the host leaves it.
+        is_own = site in {"same-origin", "none"}
     else:
-        host = origin.partition("://")[2]
-        is_foreign = host != headers.get("host") and origin not in service.settings.cors_origins
-    if is_foreign:
+        is_own = origin is None or origin.partition("://")[2] == headers.get("host")
+    if not is_own and origin not in service.settings.cors_origins:
         raise ApiError(
             403,
             "foreign_origin",

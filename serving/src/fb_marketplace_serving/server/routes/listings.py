@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, HTTPException
+from fastapi import APIRouter, Depends, Header, HTTPException, Request
 from fastapi.responses import Response
 
 from fb_marketplace_serving.server.dependencies import (
@@ -64,10 +64,11 @@ async def get_product(product_id: str, loaded: ReleaseDependency) -> Product:
             "headers": _ETAG_HEADER,
         },
         304: {"description": "The photo of the `If-None-Match` header is current."},
-        **error_responses(404, 422, 500, 503, examples=_EXAMPLES),
+        **error_responses(404, 422, 429, 500, 503, examples=_EXAMPLES),
     },
 )
 async def get_image(
+    request: Request,
     image_id: str,
     service: ServiceDependency,
     loaded: ReleaseDependency,
@@ -78,7 +79,9 @@ async def get_image(
     if location is None:
         raise HTTPException(404, f"Release {loaded.version} has no photo {image_id[:64]!r}.")
     headers = _CACHE | {"ETag": f'"{location.sha256.hex()[:32]}"'}
-    if headers["ETag"] in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+    if {headers["ETag"], "*"} & {
+        tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
+    }:
         return Response(status_code=304, headers=headers)
-    jpeg = await service.read_photo(loaded, image_id)
+    jpeg = await service.read_photo(request.state.client, loaded, image_id)
     return Response(jpeg, media_type="image/jpeg", headers=headers)

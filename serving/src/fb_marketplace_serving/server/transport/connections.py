@@ -1,6 +1,7 @@
 """Limits on connections, and the connections of a server."""
 
 import resource
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -33,8 +34,8 @@ class ConnectionLimits:
     """Limits on connections.
 
     Attributes:
-        max_connections: open connections. At the limit, a new one replaces the connection that has waited
-            longest for a request, else the one that uploads longest.
+        max_connections: open connections. At the limit, a new one replaces another; see
+            :meth:`Connections.make_room`.
         backlog: connections that wait to be accepted.
         max_header_bytes: size of the URL, and of the URL with all headers.
         max_headers: number of headers.
@@ -92,6 +93,7 @@ class Connections(ServerState):
         limits: limits on them.
         waiting: connections without the headers of a request, the longest waiting first.
         uploading: connections without the complete body of a request, the longest uploading first.
+        of_client: number of connections of each client address.
         count: called with the reason when a connection is closed early.
     """
 
@@ -100,6 +102,7 @@ class Connections(ServerState):
         self.limits = limits
         self.waiting: dict[LimitedHttpProtocol, None] = {}
         self.uploading: dict[LimitedHttpProtocol, None] = {}
+        self.of_client: Counter[str] = Counter()
         self.count = count
 
     def forget(self, connection: "LimitedHttpProtocol") -> None:
@@ -107,17 +110,41 @@ class Connections(ServerState):
         self.waiting.pop(connection, None)
         self.uploading.pop(connection, None)
 
+    def add(self, connection: "LimitedHttpProtocol") -> None:
+        """Count a new connection."""
+        self.connections.add(connection)
+        self.of_client[connection.address] += 1
+
+    def remove(self, connection: "LimitedHttpProtocol") -> None:
+        """Stop counting a connection, which is closed or about to be."""
+        self.forget(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.of_client[connection.address] -= 1
+            self.of_client += Counter()  # without those of zero
+
     def make_room(self) -> bool:
         """Close the connection that has waited longest for a request, else the one that uploads longest.
+
+        The address with the most connections loses one if it has one of these. Of its connections, those
+        whose client still reads a response are closed last.
 
         Returns:
             Whether there was one.
         """
-        longest = next(iter(self.waiting or self.uploading), None)
-        if longest is None:
+        most = max(self.of_client.values(), default=0)
+        chosen = min(
+            (*self.waiting, *self.uploading),
+            key=lambda connection: (
+                self.of_client[connection.address] < most,
+                connection.is_sending,
+            ),
+            default=None,
+        )
+        if chosen is None:
             return False
         self.count("evicted")
-        longest.abort()
+        chosen.abort()
         return True
 
     def sweep(self, now: float) -> None:

@@ -12,6 +12,7 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from fb_marketplace_serving.server.auth import ANONYMOUS, network_of
 from fb_marketplace_serving.server.errors import MEDIA_TYPE, problem_details
 from fb_marketplace_serving.server.transport.connections import Connections, Reason
 
@@ -43,7 +44,11 @@ class _LimitError(Exception):
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """A connection. All times are checked once a second by :meth:`Connections.sweep`."""
+    """A connection. All times are checked once a second by :meth:`Connections.sweep`.
+
+    Attributes:
+        address: address of the client; for IPv6, its network.
+    """
 
     server_state: Connections
 
@@ -55,6 +60,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         _loop: AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.address = ANONYMOUS
         self._limits = server_state.limits
         self._phase: Phase = "idle"
         self._since = 0.0  # start of the phase
@@ -67,8 +73,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Accept the connection. At the limit, it replaces a waiting one, or is rejected."""
         super().connection_made(transport)
+        self.address = network_of(self.client[0]) if self.client else ANONYMOUS
         self._since = self.loop.time()
         state = self.server_state
+        state.add(self)
         if len(state.connections) > self._limits.max_connections and not state.make_room():
             self._refuse("full")
         else:
@@ -76,15 +84,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self.server_state.forget(self)
+        self.server_state.remove(self)
         self.pipeline.clear()
         super().connection_lost(exc)
 
     def abort(self) -> None:
         """Close the connection at once."""
-        self.server_state.forget(self)
-        self.server_state.connections.discard(self)
+        self.server_state.remove(self)
         self.transport.abort()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has not yet taken all of a response."""
+        return self.transport.get_write_buffer_size() > 0
 
     def data_received(self, data: bytes) -> None:
         """Parse input within the limits."""
@@ -216,7 +228,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return False
 
     def _takes_too_long_to_read(self, now: float) -> bool:
-        if not self.transport.get_write_buffer_size():
+        if not self.is_sending:
             self._unwritten_since = None
         elif self._unwritten_since is None:
             self._unwritten_since = now
@@ -251,7 +263,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + content)
         if reason == "full":
             # Other connections are waiting: do not linger.
-            self.server_state.connections.discard(self)
+            self.server_state.remove(self)
             self.transport.close()
             return
         self.flow.resume_reading()

@@ -76,6 +76,16 @@ def test_client_with_its_share_in_flight_gets_429(release, paint):
     assert int(response.headers["retry-after"]) >= 1
 
 
+def test_client_with_its_share_of_stored_photos_gets_429(release):
+    client = TestClient(create_app(release, Settings(max_in_flight=1, client_share=0.25)))
+    reads = client.app.state.service._reads
+    with reads.slot("testclient"), reads.slot("testclient"):
+        response = client.get("/images/img-red")
+
+    assert problem(response, 429)["type"].endswith(":client_share")
+    assert client.get("/images/img-red").status_code == 200
+
+
 @pytest.mark.parametrize("busy", ["_searches", "_large", "_small"])
 def test_full_lane_leaves_the_others_free(release, paint, busy):
     client = TestClient(create_app(release, Settings(max_in_flight=1)))

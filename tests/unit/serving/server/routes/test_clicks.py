@@ -234,7 +234,9 @@ def test_click_of_a_form_is_rejected(start, content_type):
     [
         ({}, 200),
         ({"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://behind-proxy.example", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}, 200),
+        ({"Origin": "http://testserver", "Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),

@@ -46,7 +46,7 @@ def test_photo_has_tag_of_its_content(client):
     assert tags[0] == tags[2] != tags[1]
 
 
-@pytest.mark.parametrize("header", ["{}", "W/{}", '"other", {}'])
+@pytest.mark.parametrize("header", ["{}", "W/{}", '"other", {}', "*"])
 def test_current_photo_is_not_sent_again(client, header):
     first = client.get(PHOTO)
 

@@ -15,12 +15,16 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
 class Transport(asyncio.Transport):
     """Records all writes. Its buffer is full only if a test sets that."""
 
-    def __init__(self):
+    def __init__(self, peer):
         super().__init__()
         self.written = b""
         self.unwritten = 0
+        self.peer = peer
         self.reading = True
         self.aborted = self.closing = False
+
+    def get_extra_info(self, name, default=None):
+        return self.peer if name == "peername" else default
 
     def write(self, data):
         self.written += data
@@ -61,11 +65,11 @@ class Connection:
         self.config = config
         self.protocol, self.transport = self.connect()
 
-    def connect(self):
+    def connect(self, peer="10.0.0.1"):
         protocol = LimitedHttpProtocol(
             self.config, self.connections, {}, asyncio.get_running_loop()
         )
-        protocol.loop, transport = self, Transport()
+        protocol.loop, transport = self, Transport((peer, 1))
         protocol.connection_made(transport)
         return protocol, transport
 
@@ -263,3 +267,44 @@ def test_longest_waiting_connection_makes_room():
         assert not busy[1].closing
 
     run(scenario, replace(LIMITS, max_connections=3))
+
+
+def test_address_with_most_connections_makes_room():
+    async def scenario(client):
+        _, idle = client.connect("10.0.0.9")
+        _, crowd = client.connect("2001:db8::1")
+        client.connect("2001:db8::2")
+
+        client.connect("10.0.0.7")
+
+        assert crowd.aborted
+        assert not idle.aborted
+        assert not client.transport.aborted
+        assert client.connections.of_client["2001:db8::/64"] == 1
+
+    run(scenario, replace(LIMITS, max_connections=4))
+
+
+def test_client_that_reads_a_response_makes_room_last():
+    async def scenario(client):
+        client.transport.unwritten = 1
+        _, idle = client.connect()
+
+        _, third = client.connect()
+        third.unwritten = 1
+        client.connect()
+
+        assert idle.aborted
+        assert client.transport.aborted
+        assert not third.aborted
+
+    run(scenario, replace(LIMITS, max_connections=2))
+
+
+def test_closed_connections_are_not_counted():
+    async def scenario(client):
+        client.protocol.connection_lost(None)
+
+        assert not client.connections.of_client
+
+    run(scenario)
