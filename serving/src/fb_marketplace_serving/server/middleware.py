@@ -3,12 +3,14 @@
 import re
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from time import perf_counter
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fb_marketplace_serving.server.auth import ANONYMOUS, network_of
 from fb_marketplace_serving.server.errors import problem_response
 from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.service import Service
@@ -58,6 +60,8 @@ class RequestContextMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= HTTPStatus.BAD_REQUEST:
+                    await service.pace.wait(_client(scope))
                 headers = MutableHeaders(scope=message)
                 headers[RELEASE_HEADER], headers[ID_HEADER] = release.version, request_id
                 for name, value in _SECURITY_HEADERS.items():
@@ -94,6 +98,12 @@ class RequestContextMiddleware:
                 key=state.get("key"),
             ),
         )
+
+
+def _client(scope: Scope) -> str:
+    """Return the name of a client: that of its key, or its address."""
+    name: str | None = scope["state"].get("client")
+    return name or network_of((scope.get("client") or [ANONYMOUS])[0])
 
 
 def _without_body(send: Send) -> Send:

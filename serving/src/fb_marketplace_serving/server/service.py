@@ -32,6 +32,7 @@ from fb_marketplace_serving.server.inference.admission import (
     Admission,
     CapacityExceeded,
     ClientShareExceeded,
+    Pace,
 )
 from fb_marketplace_serving.server.inference.batching import Batcher, EncodedPhoto
 from fb_marketplace_serving.server.inference.threads import (
@@ -100,6 +101,7 @@ class Service:
         keys: accepted API keys.
         monitoring_keys: accepted keys of ``/readyz`` and ``/metrics``; empty if none is required.
         rate_limit: rate limit of each client; None if there is none.
+        pace: slows down clients with many refused requests or clicks.
         metrics: Prometheus metrics.
         search_ids: ids of recorded searches.
         feedback: writer of searches and clicks; None if feedback is off.
@@ -121,6 +123,7 @@ class Service:
         monitoring_key = settings.monitoring_key.get_secret_value()
         self.monitoring_keys = Keys({"monitoring": monitoring_key} if monitoring_key else {})
         self.rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        self.pace = Pace()
         self.draining = False
         slots, share = settings.max_in_flight, settings.client_share
         self._searches = Admission(slots, share)

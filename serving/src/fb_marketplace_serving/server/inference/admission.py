@@ -1,9 +1,17 @@
 """Admission control: bounds the work in flight and rejects excess requests early."""
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+PROMPT_ANSWERS: Final = 20
+"""Refusals and clicks of a client that are answered at once within a second."""
+
+PAUSE: Final = 0.25
+"""Seconds until a further one is answered."""
 
 
 class CapacityExceeded(Exception):  # noqa: N818 - a state reported to the client
@@ -64,3 +72,24 @@ class Admission:
             self._clients[client] -= 1
             if not self._clients[client]:
                 del self._clients[client]
+
+
+class Pace:
+    """Slows a client down that sends many requests which are refused. Not thread-safe.
+
+    To refuse a request is cheap, but thousands in a second would delay the requests of others.
+    """
+
+    def __init__(self) -> None:
+        self._clients: Counter[str] = Counter()
+        self._second = 0.0
+
+    async def wait(self, client: str) -> None:
+        """Wait before an answer to a client if it had many within this second."""
+        now = asyncio.get_running_loop().time()
+        if now - self._second >= 1:
+            self._clients.clear()
+            self._second = now
+        self._clients[client] += 1
+        if self._clients[client] > PROMPT_ANSWERS:
+            await asyncio.sleep(PAUSE)

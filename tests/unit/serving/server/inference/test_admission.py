@@ -1,9 +1,15 @@
+import asyncio
+import time
+
 import pytest
 
 from fb_marketplace_serving.server.inference.admission import (
+    PAUSE,
+    PROMPT_ANSWERS,
     Admission,
     CapacityExceeded,
     ClientShareExceeded,
+    Pace,
 )
 
 
@@ -41,3 +47,33 @@ def test_one_client_cannot_take_all_slots():
 def test_share_of_one_slot_is_one_slot():
     with Admission(1, client_share=0.5).slot("a"):
         pass
+
+
+def test_client_with_many_refusals_is_slowed_down():
+    async def seconds():
+        pace, times = Pace(), {}
+        for client, answers in (("greedy", PROMPT_ANSWERS + 1), ("greedy", 1), ("other", 1)):
+            started = time.monotonic()
+            for _ in range(answers):
+                await pace.wait(client)
+            times.setdefault(client, []).append(time.monotonic() - started)
+        return times
+
+    times = asyncio.run(seconds())
+
+    assert min(times["greedy"]) >= PAUSE
+    assert times["other"][0] < PAUSE
+
+
+def test_slowed_client_is_answered_at_once_after_a_second():
+    async def later():
+        loop, pace = asyncio.get_running_loop(), Pace()
+        for _ in range(PROMPT_ANSWERS):
+            await pace.wait("greedy")
+        clock = loop.time
+        loop.time = lambda: clock() + 1
+        started = time.monotonic()
+        await pace.wait("greedy")
+        return time.monotonic() - started
+
+    assert asyncio.run(later()) < PAUSE
