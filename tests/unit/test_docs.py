@@ -29,7 +29,7 @@ LINK = re.compile(r"\]\((?![a-z]+:)([^)\s]*)\)")
 @functools.cache
 def read(file: Path) -> str:
     text = file.read_text("utf-8")
-    if file.stem == "upgrading":  # columns before the last have names of version 0.1
+    if file.stem == "CHANGELOG":  # columns before the last have names of version 0.1
         text = re.sub(r"^\|.*\|(?=[^|\n]+\|$)", "|", text, flags=re.MULTILINE)
     return text
 
