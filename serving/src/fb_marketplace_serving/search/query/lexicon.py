@@ -94,3 +94,11 @@ FUNCTION_WORDS: Final = frozenset(
     """)
 )
 """Words that are not corrected, even if no listing has them."""
+
+STOP_WORDS: Final = frozenset(
+    words("""
+    all and any are but can for from had has her his into its not off our out she than that the their
+    them then these they this those too was were which who why will with would you your
+    """)
+)
+"""Words without a meaning of their own: no word is corrected to one."""

@@ -1,8 +1,9 @@
 """Spelling: replaces words that occur in no listing with words of the release.
 
-Words of listings, names of towns, and words of fewer than ``MIN_LENGTH`` letters are never corrected.
-Corrections are compared by their edit distance with transpositions (optimal string alignment), then by
-frequency.
+Words of listings, names of towns, and words of fewer than ``MIN_LENGTH`` letters are not corrected, except
+for a seller's rare mistake. Corrections are compared by their edit distance with transpositions (optimal
+string alignment), then by whether a listing has them together with the other words of the query, then by
+frequency and kind of edit.
 """
 
 import re
@@ -17,7 +18,7 @@ from rapidfuzz.distance import OSA
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.listings.filters import SEPARATOR
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer
-from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS, NAME_WORDS
+from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS, NAME_WORDS, STOP_WORDS
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 from fb_marketplace_serving.search.tokenizer import terms, words
 
@@ -30,19 +31,30 @@ TWO_EDITS_LENGTH: Final = 8
 MIN_SPLIT_LENGTH: Final = 6
 """Minimum letters of a word to split in two."""
 
-SHORT_LENGTH: Final = 5
+LONG_LENGTH: Final = 6
+"""Minimum letters of a word whose correction needs no support, if it is one edit; one less if a letter is
+missing or two are swapped. A longer word is hardly ever so near another by chance."""
+
+SHORT_LENGTH: Final = 4
 SHORT_FACTOR: Final = 5
 """A short word that no listing has is often another word, not a mistake. Unless two letters are swapped,
 its correction needs the same first letter and, unless a letter is missing, five times the support."""
 
 MAX_SUPPORT: Final = 10
 LISTINGS_PER_SUPPORT: Final = 2000
-"""A correction needs one occurrence in titles, and one more for each 2,000 listings, up to ten."""
+"""A correction needs one occurrence in titles, and one more for each 2,000 listings, up to ten; unless it
+is one edit, and the word is long or a listing has the correction and the other words of the query."""
+
+FIRST_LETTER_FACTOR: Final = 20
+SLIP_FACTOR: Final = 10
+"""A correction with the same first letter is as likely as one of this many times its support. So is one
+with a letter more, or with two letters swapped. Chosen on typos in titles of the validation split."""
 
 RARE: Final = 2
 CLEARLY_MORE: Final = 25
 """A word in at most ``RARE`` listings may be a seller's mistake: a word of this many times its support is
-offered, but not searched for."""
+offered, but not searched for. If no listing has it together with the other words of the query, but one has
+a more frequent word with them, that word is searched for."""
 
 MAX_CORRECTIONS: Final = 8
 """Maximum words to correct: a comparison with the vocabulary takes a millisecond."""
@@ -70,6 +82,13 @@ class _Edit(NamedTuple):
     span: Span
     text: str
     is_certain: bool
+
+
+class _Near(NamedTuple):
+    """A word near another one, and whether a listing has it together with the other words of the query."""
+
+    word: str
+    is_together: bool
 
 
 class _Words(NamedTuple):
@@ -103,7 +122,8 @@ class Speller:
                     self._counts[word] = max(self._counts.get(word, 0), self._min_support)
         by_length: dict[int, list[str]] = {}
         for word in self._counts:
-            if len(word) >= MIN_LENGTH - 1 and word.isalpha():
+            is_candidate = len(word) >= MIN_LENGTH - 1 and word.isalpha()
+            if is_candidate and word not in STOP_WORDS:
                 by_length.setdefault(len(word), []).append(word)
         self._by_length = {
             length: _Words(same, _letters(same)) for length, same in by_length.items()
@@ -121,12 +141,14 @@ class Speller:
             for token in _TOKEN.finditer(text)
             if not any(start < token.end() and token.start() < end for start, end in skipped)
         ]
+        folded = [_fold(token[0]) for token in tokens]
         edits: list[_Edit] = []
         number = 0
         while number < len(tokens) and len(edits) < MAX_CORRECTIONS:
             edit = self._join(text, tokens[number : number + 2])
             number += 2 if edit else 1
-            edit = edit or self._replace(tokens[number - 1])
+            others = [*folded[: number - 1], *folded[number:]]
+            edit = edit or self._replace(tokens[number - 1], others)
             if edit:
                 edits.append(edit)
         corrected = _apply(text, [edit for edit in edits if edit.is_certain])
@@ -148,48 +170,67 @@ class Speller:
         together = len(np.intersect1d(self._documents(first), self._documents(second)))
         return _Edit(span, joined, is_certain=False) if support > 2 * together else None
 
-    def _replace(self, token: re.Match[str]) -> _Edit | None:
+    def _replace(self, token: re.Match[str], others: Sequence[str]) -> _Edit | None:
         word = _fold(token[0])
         if self._is_known(word):
-            return self._offer(token.span(), word)
-        numbered = _LETTERS_AND_DIGITS.fullmatch(word)
-        if numbered:
-            parts = [part for part in numbered.groups() if part]
-            if all(self._counts.get(part, 0) >= self._min_support for part in parts):
-                return _Edit(token.span(), " ".join(parts), is_certain=True)
+            return self._offer(token.span(), word, others)
         if not word.isalpha():
-            return None
-        near = self._nearest(word, 1)
-        split = self._split(word) if near is None else None
+            return self._part_number(token.span(), word)
+        near = self._nearest(word, 1, others)
+        if near:
+            is_long = len(word) + _is_slip(word, near.word) >= LONG_LENGTH
+            is_certain = near.is_together or is_long or self._is_supported(word, near.word)
+            return _Edit(token.span(), near.word, is_certain)
+        split = self._split(word)
         if split:
             return _Edit(token.span(), split, is_certain=True)
-        if near is None and len(word) >= TWO_EDITS_LENGTH:
-            near = self._nearest(word, 2)
+        near = self._nearest(word, 2, others) if len(word) >= TWO_EDITS_LENGTH else None
         if near is None:
             return None
-        support = self._counts[near]
-        is_swapped = sorted(near) == sorted(word)
-        if len(word) <= SHORT_LENGTH and len(near) <= len(word) and not is_swapped:
-            support //= SHORT_FACTOR
-        is_certain = support >= self._min_support and (
-            is_swapped or near[0] == word[0] or len(word) > SHORT_LENGTH
-        )
-        return _Edit(token.span(), near, is_certain)
+        return _Edit(token.span(), near.word, self._is_supported(word, near.word))
 
-    def _offer(self, span: Span, word: str) -> _Edit | None:
-        """Return the likely word for a rare one, as a suggestion."""
+    def _part_number(self, span: Span, word: str) -> _Edit | None:
+        """Return "iphone12" as "iphone 12", if both occur."""
+        numbered = _LETTERS_AND_DIGITS.fullmatch(word)
+        parts = [part for part in numbered.groups() if part] if numbered else []
+        if not parts or any(self._counts.get(part, 0) < self._min_support for part in parts):
+            return None
+        return _Edit(span, " ".join(parts), is_certain=True)
+
+    def _is_supported(self, word: str, near: str) -> bool:
+        """Return whether a correction is frequent enough to search for it."""
+        support = self._counts[near]
+        is_short = len(word) <= SHORT_LENGTH and sorted(near) != sorted(word)
+        if is_short and len(near) <= len(word):
+            support //= SHORT_FACTOR
+        return support >= self._min_support and not (is_short and near[0] != word[0])
+
+    def _offer(self, span: Span, word: str, others: Sequence[str]) -> _Edit | None:
+        """Return the likely word for a rare one: as a suggestion, unless the other words need it."""
         if len(word) <= MIN_LENGTH or not word.isalpha() or word in FUNCTION_WORDS:
             return None
-        support = len(self._documents(word))
+        documents = self._documents(word)
+        support = len(documents)
         if support > RARE or self._gazetteer.has_name(word):
             return None
-        near = self._nearest(word, 1, excluded=word)
-        if near is None or self._counts[near] < CLEARLY_MORE * max(support, 1):
+        near = self._nearest(word, 1, others, excluded=word)
+        if near is None:
             return None
-        return _Edit(span, near, is_certain=False)
+        if near.is_together and self._counts[near.word] > support:
+            is_alone = not np.isin(documents, self._documents_with_all(others)).any()
+            if is_alone:
+                return _Edit(span, near.word, is_certain=True)
+        if self._counts[near.word] < CLEARLY_MORE * max(support, 1):
+            return None
+        return _Edit(span, near.word, is_certain=False)
 
-    def _nearest(self, word: str, distance: int, excluded: str = "") -> str | None:
-        """Return the word of exactly this distance that is best by first letter and count, or None."""
+    def _nearest(
+        self, word: str, distance: int, others: Sequence[str] = (), excluded: str = ""
+    ) -> _Near | None:
+        """Return the best word of exactly this distance, or None.
+
+        Words that a listing has together with the other words come first, then the most likely one.
+        """
         letters = _letters([word])
         candidates: list[str] = []
         for length in range(len(word) - distance, len(word) + distance + 1):
@@ -199,13 +240,44 @@ class Speller:
                 near = np.bitwise_count(same_length.letters ^ letters) <= 2 * distance
                 candidates += [same_length.words[row] for row in np.flatnonzero(near).tolist()]
         matches = [
-            (match[0] != word[0], -self._counts[match], match)
+            match
             for match, edits, _ in process.extract(
                 word, candidates, scorer=OSA.distance, score_cutoff=distance, limit=None
             )
             if edits == distance and match != excluded
         ]
-        return min(matches)[2] if matches else None
+        if not matches:
+            return None
+        together = self._together(matches, others)
+        best = min(
+            matches,
+            key=lambda match: (match not in together, -self._likelihood(word, match), match),
+        )
+        return _Near(best, best in together)
+
+    def _likelihood(self, word: str, near: str) -> int:
+        """Return the relative likelihood that a word is a mistake for another."""
+        first_letter = FIRST_LETTER_FACTOR if near[0] == word[0] else 1
+        return self._counts[near] * first_letter * (SLIP_FACTOR if _is_slip(word, near) else 1)
+
+    def _together(self, matches: Sequence[str], others: Sequence[str]) -> set[str]:
+        """Return the words that a listing has together with all others."""
+        documents = self._documents_with_all(others)
+        if not len(documents):
+            return set()
+        has_all = np.zeros(self._bm25.documents, np.bool_)
+        has_all[documents] = True
+        return {match for match in matches if has_all[self._documents(match)].any()}
+
+    def _documents_with_all(self, others: Sequence[str]) -> NDArray[np.int32]:
+        """Return the documents with all words that any document has; none if there is no such word."""
+        documents: NDArray[np.int32] | None = None
+        for word in others:
+            if word not in FUNCTION_WORDS and len(rows := self._documents(word)):
+                documents = rows if documents is None else np.intersect1d(documents, rows)
+                if not len(documents):
+                    break
+        return np.empty(0, np.int32) if documents is None else documents
 
     def _split(self, word: str) -> str | None:
         """Return "oaktable" as "oak table", if both are words."""
@@ -230,6 +302,11 @@ class Speller:
     def _documents(self, word: str) -> NDArray[np.int32]:
         """Return the documents with the stem of a word."""
         return self._bm25.documents_with("".join(terms(word)))
+
+
+def _is_slip(word: str, near: str) -> bool:
+    """Return whether a letter is missing, or two are swapped: few words are that near by chance."""
+    return len(near) > len(word) or sorted(near) == sorted(word)
 
 
 def _letters(same_length: list[str]) -> NDArray[np.uint32]:

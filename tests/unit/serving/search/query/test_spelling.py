@@ -1,8 +1,11 @@
 """Correction of queries, in a shop of some words."""
 
 import pytest
+from support.builders.small_market import count_words
 
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.query.spelling import Speller
+from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,60 @@ def test_skipped_part_is_not_corrected(speller):
 def test_uncertain_correction_is_offered(speller):
     # A short word with another first letter may be a word that no listing has.
     assert speller.correct("camp") == ("camp", "lamp")
+
+
+TITLES = {
+    "Pool table": 1,
+    "Book title": 20,
+    "Mirror frame": 2,
+    "Free pallets": 9,
+    "Lamp for the floor": 2,
+    "Sealed chess set": 3,
+    "Seaned": 1,
+    "Parker": 1,
+    "Diesel": 1,
+    "Dread": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def large_market(gazetteer):
+    """A speller that needs six occurrences of a word, as for 10,000 listings."""
+    titles = [title for title, count in TITLES.items() for _ in range(count)]
+    listings = [
+        Listing(str(number), title, 1.0, "GBP", "All", "All", None, None)
+        for number, title in enumerate(titles)
+    ]
+    vocabulary = Vocabulary.of(listings)._replace(listings=10_000)
+    return Speller(vocabulary, count_words(titles), gazetteer)
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"), [("pool tible", "pool table"), ("book tible", "book title")]
+)
+def test_word_of_a_listing_with_the_other_words_is_chosen(large_market, text, corrected):
+    assert large_market.correct(text).text == corrected
+
+
+@pytest.mark.parametrize("text", ["parkker", "xarker", "iesel", "disel"])
+def test_long_word_is_corrected_to_a_rare_one(large_market, text):
+    assert large_market.correct(text).text in {"parker", "diesel"}
+
+
+@pytest.mark.parametrize("text", ["dreod", "xread"])
+def test_short_word_is_not_corrected_to_a_rare_one(large_market, text):
+    assert large_market.correct(text) == (text, "dread")
+
+
+def test_missing_letter_is_likelier_than_another_letter(large_market):
+    assert large_market.correct("frae") == ("frae", "frame")
+
+
+def test_word_is_not_corrected_to_a_stop_word(large_market):
+    assert large_market.correct("foor").suggestion == "floor"
+
+
+def test_rare_word_is_corrected_if_the_other_words_need_it(large_market):
+    assert large_market.correct("seaned chess").text == "sealed chess"
+    assert large_market.correct("seaned").text == "seaned"
+    assert large_market.correct("pool chess").text == "pool chess"
