@@ -3,12 +3,14 @@
 import io
 import json
 import re
+from collections import Counter
 
 import httpx
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies import just
 from PIL import Image
 from schemathesis import GenerationMode
@@ -24,6 +26,8 @@ PROBLEM = "application/problem+json"
 FORM = "multipart/form-data"
 EXAMPLES = 20
 """Of each operation, of what it should take and of what it should not."""
+
+CHAINS = 15
 
 load_all_checks()
 # Bytes that are no photo, and categories that no listing has, are of the right form, and refused.
@@ -153,6 +157,40 @@ def test_search_results_match_their_schema(api, photo, query):
         case.validate_response(answer, headers=headers)
         assert answer.status_code == 200
         assert answer.json()["hits"]
+
+
+def test_chains_of_requests_are_documented(api):
+    address, headers = api
+    followed = Counter()
+
+    class Chains(schemathesis.openapi.from_url(f"{address}/openapi.json").as_state_machine()):
+        def before_call(self, case):
+            if case.operation.label == "GET /search":  # Drawn words find nothing.
+                case.query = {**case.query, "q": "red chair", "explain": "false"}
+
+        def get_call_kwargs(self, case):
+            return {"base_url": address, "headers": headers}
+
+        def validate_response(self, response, case, **_):
+            followed[case.operation.label, response.status_code] += 1
+            checks = {"headers": headers, "excluded_checks": NOT_CHECKED_WHERE_REPLACED}
+            case.validate_response(response, **checks)
+
+    run_state_machine_as_test(
+        Chains,
+        settings=settings(
+            max_examples=CHAINS,
+            stateful_step_count=6,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    # They reach listings and searches that exist.
+    assert followed["GET /products/{product_id}", 200]
+    assert followed["POST /clicks", 200]
 
 
 def test_unknown_method_gives_problem_json(api):

@@ -38,6 +38,21 @@ _TAGS: Final = [
 ]
 
 
+_HIT: Final = "$response.body#/hits/0"
+_LINKS: Final = {
+    "product": {"operationId": "get_product", "parameters": {"product_id": f"{_HIT}/product_id"}},
+    "photo": {"operationId": "get_image", "parameters": {"image_id": f"{_HIT}/image_id"}},
+    "click": {
+        "operationId": "record_click",
+        "requestBody": {
+            "search_id": "$response.body#/search_id",
+            "product_id": f"{_HIT}/product_id",
+        },
+    },
+}
+"""Requests that follow a search, as OpenAPI links from its first hit."""
+
+
 def create_app(
     release: Release, settings: Settings, source: ReleaseSource | None = None
 ) -> FastAPI:
@@ -98,14 +113,23 @@ def create_app(
 def _complete_openapi(
     describe: Callable[[], dict[str, Any]], has_keys: bool
 ) -> Callable[[], dict[str, Any]]:
-    """Add schemas of errors and clicks, and 422 to every operation; without keys, remove authentication."""
+    """Complete what FastAPI describes.
+
+    Adds schemas of errors and clicks, the requests that follow a search, and 422 to every operation.
+    Without keys, removes authentication.
+    """
 
     def document() -> dict[str, Any]:
         schema = describe()
         components = schema["components"]
         components["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+        links = dict(_LINKS)
         if "/clicks" in schema["paths"]:
             components["schemas"]["Click"] = clicks.Click.model_json_schema()
+        else:
+            del links["click"]
+        for operation in schema["paths"]["/search"].values():
+            operation["responses"]["200"]["links"] = links
         for operations in schema["paths"].values():
             for operation in operations.values():
                 for parameter in operation.get("parameters", ()):
