@@ -25,8 +25,9 @@ EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_p
 
 # Tests run in two processes, one per core; more threads would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
-HALF := tests/e2e tests/unit/pipelines/vision tests/unit/pipelines/text tests/unit/ml tests/unit/hooks
-SLOW_HALF := $(addprefix tests/e2e/test_,$(addsuffix .py,concurrent_runs embedding_reuse full_run killed_stages local_and_s3 odd_markets))
+HALF := tests/e2e tests/unit/pipelines/vision tests/unit/pipelines/text $(addprefix tests/unit/,diagnostics hooks lifecycle ml)
+SLOW_HALF := $(addprefix tests/e2e/test_,$(addsuffix .py,concurrent_runs durability embedding_reuse full_run killed_stages local_and_s3 \
+    odd_markets partial_runs))
 
 export DO_NOT_TRACK := 1
 
