@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from support import seaweed as seaweedfs
 from support.builders import small_release
-from support.builders.small_search import SHOP, SHOP_PHOTOS
+from support.builders.small_search import SHOP, SHOP_DATES, SHOP_PHOTOS
 
 import fb_marketplace_serving
 from fb_marketplace_serving.encoders.image import Encoder
@@ -127,6 +127,7 @@ def listing_columns() -> dict[str, pa.Array]:
         "town": pa.array(["Leeds", None, "York", "Bath", "Hull"], pa.string()),
         "county": pa.array([None] * count, pa.string()),
         "price_flag": pa.array([None] * count, pa.string()),
+        "created_at": pa.array([1_645_870_272, None, 1_640_995_200, 0, None], pa.int64()),
     }
 
 
@@ -186,10 +187,14 @@ def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
                 "town": town,
                 "county": None,
                 "price_flag": None,
+                "created_at": SHOP_DATES.get(product),
             }
             for product, (title, price, path, town) in shop.items()
         ]
-        types = {name: pa.string() for name in rows[0]} | {"price": pa.float64()}
+        types = {name: pa.string() for name in rows[0]} | {
+            "price": pa.float64(),
+            "created_at": pa.int64(),
+        }
         return small_release.make_release(
             root,
             _build_encoder(),

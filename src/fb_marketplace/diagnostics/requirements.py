@@ -60,7 +60,9 @@ def _is_required(dataset: Any) -> bool:
 def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
     section = _COLUMN_SECTIONS.get(name)
     columns: tuple[str, ...] = ()
-    category_column = category_separator = ""
+    category_column = category_separator = date_column = ""
+    date_formats: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
     max_rejected_share = 0.5
     if section and "params:cleaning" in catalog:
         parameters = catalog.load("params:cleaning")
@@ -70,6 +72,9 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         category_column = names.get("category_path", "")
         category_separator = values["category"]["separator"]
         max_rejected_share = values.get("max_rejected_share", max_rejected_share)
+        date_column = names.get("created_at", "")
+        date_formats = values[section].get("date_formats", ())
+        missing_values = values["missing_values"]
     return RawTable(
         name,
         dataset_url(dataset),
@@ -78,6 +83,9 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         columns,
         category_column,
         category_separator,
+        date_column,
+        date_formats,
+        missing_values,
         max_rejected_share,
         may_be_empty=name == "raw_images",
     )

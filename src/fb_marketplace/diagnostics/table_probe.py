@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.cleaning import check_category_separator
+from fb_marketplace.schemas.dates import check_dates
 from fb_marketplace.storage.tables import csv_table, parquet_table
 from fb_marketplace.storage.tables.csv_table import TableHead
 
@@ -32,6 +33,9 @@ class RawTable:
         columns: the required columns, from the parameters.
         category_column: column of category paths, empty if there is none.
         category_separator: separator of category paths.
+        date_column: column of dates, empty if there is none.
+        date_formats: formats of dates.
+        missing_values: values that count as missing.
         max_rejected_share: share of rejected rows above which a run stops.
         may_be_empty: whether a table without rows can be used: a market may have no photos.
     """
@@ -43,6 +47,9 @@ class RawTable:
     columns: tuple[str, ...] = ()
     category_column: str = ""
     category_separator: str = ""
+    date_column: str = ""
+    date_formats: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
     max_rejected_share: float = 0.5
     may_be_empty: bool = False
 
@@ -72,9 +79,20 @@ def probe_table(table: RawTable, size: int) -> str:
     _check_columns(table, columns, _header_advice(table, head))
     if table.category_column and table.category_column in head.rows:
         check_category_separator(head.rows[table.category_column], table.category_separator)
-    rows = NO_ROWS if is_empty else ""
-    garbled = _GARBLED if head.is_garbled else ""
-    return f"{size:,} bytes, {len(columns)} columns{rows}{garbled}{_check_torn_lines(table, head)}"
+    no_dates = ""
+    if table.date_column in head.rows:
+        check_dates(
+            head.rows[table.date_column],
+            *(table.date_column, table.date_formats, table.missing_values, table.name),
+        )
+    elif table.date_column:
+        no_dates = (
+            f"; no dates, since there is no column {table.date_column!r}: set or remove `created_at` for "
+            f"{table.name} in parameters_cleaning.yml"
+        )
+    notes = NO_ROWS if is_empty else ""
+    notes += no_dates + (_GARBLED if head.is_garbled else "") + _check_torn_lines(table, head)
+    return f"{size:,} bytes, {len(columns)} columns{notes}"
 
 
 def _read_head(table: RawTable) -> TableHead:

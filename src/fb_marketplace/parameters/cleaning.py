@@ -4,6 +4,7 @@
 """
 
 import html
+import time
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Final, Self
 
@@ -45,6 +46,26 @@ class TableParameters(Parameters):
     columns: dict[str, str]
     required_columns: tuple[str, ...]
     ignored_columns: tuple[str, ...] = ()
+    date_formats: Annotated[
+        tuple[str, ...],
+        Field(description="formats of time.strptime for created_at, tried in this order"),
+    ] = ()
+
+    @field_validator("date_formats")
+    @classmethod
+    def _check_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        day = time.gmtime(1_044_057_600)  # 2003-02-01
+        for name in formats:
+            try:
+                is_complete = time.strptime(time.strftime(name, day), name)[:3] == day[:3]
+            except ValueError:
+                is_complete = False
+            if not is_complete:
+                raise ValueError(
+                    f"{name!r} is no format of a date; expected one with day, month and year, such as "
+                    "'%d/%m/%Y %H:%M'"
+                )
+        return formats
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:

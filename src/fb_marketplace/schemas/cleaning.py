@@ -3,8 +3,10 @@
 Unless its schema is strict, a table may also have other columns of the raw tables.
 """
 
+import pandas as pd
 import pandera.pandas as pa
 
+from fb_marketplace.schemas.dates import DateFlag
 from fb_marketplace.schemas.reasons import PriceFlag
 from fb_marketplace.schemas.splits import SPLITS
 
@@ -30,10 +32,12 @@ class CleanedProducts(pa.DataFrameModel):
     respelled_category: bool
     repeats: int = pa.Field(ge=0)
     copy_of: str = pa.Field(nullable=True)
+    created_at: pd.Int64Dtype = pa.Field(nullable=True)  # seconds since 1970, UTC
+    date_flag: str = pa.Field(nullable=True, isin=[flag.value for flag in DateFlag])
 
 
 class Products(CleanedProducts):
-    """Accepted listings, with the number of their photos."""
+    """Accepted listings, with the number of their photos, and dates of photos for those without a date."""
 
     photos: int = pa.Field(ge=0)
 
@@ -59,6 +63,8 @@ class ImageRows(pa.DataFrameModel):
     product_id: str = pa.Field(str_length={"min_value": 1})
     repeats: int = pa.Field(ge=0)
     repeated_in: object  # numbers of the rows that repeat this one
+    created_at: pd.Int64Dtype = pa.Field(nullable=True)  # seconds since 1970, UTC
+    date_flag: str = pa.Field(nullable=True, isin=[flag.value for flag in DateFlag])
 
 
 class PhotoListing(pa.DataFrameModel):

@@ -88,7 +88,8 @@ def _to_json(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]
-    if value is None or value != value:  # noqa: PLR0124  (NaN and NaT differ from themselves)
+    # NaN and NaT differ from themselves, and for pandas' NA this is unknown.
+    if value is None or (value == value) is not True:  # noqa: PLR0124
         return None
     if isinstance(value, bytes):
         return sha256(value)

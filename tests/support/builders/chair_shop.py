@@ -16,6 +16,8 @@ MAX_UPLOAD_BYTES = 500_000
 LABELS = ("Reds", "Greens", "Blues")
 TOWNS = ("Leeds", "York", "Bath")
 SHADES = 8
+DAY = 86_400
+NEWEST = 1_645_833_600
 MARKUP = "<i>Red</i> chair & table"
 PLAIN = {
     "product_id": "prd-Plain",
@@ -27,6 +29,7 @@ PLAIN = {
     "town": "Hull",
     "county": None,
     "price_flag": None,
+    "created_at": 1_640_995_200,
 }
 """A listing without a photo."""
 
@@ -68,6 +71,9 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
         ),
         "county": pa.array([None] * len(chairs), pa.string()),
         "price_flag": pa.array([None] * len(chairs), pa.string()),
+        "created_at": pa.array(
+            [NEWEST - (7 * n % 31) * DAY for n in range(len(chairs))], pa.int64()
+        ),
     }
     table = pa.table(listings)
     photos = dict(zip(image_ids, canonical, strict=True))

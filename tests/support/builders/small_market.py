@@ -80,8 +80,9 @@ def count_words(texts):
     )
 
 
-def listing(product_id, price=None, path="Home", title="A chair"):
-    return Listing(product_id, title, price, "GBP", path.split(" / ")[0], path, None, None)
+def listing(product_id, price=None, path="Home", title="A chair", created_at=None):
+    root = path.split(" / ")[0]
+    return Listing(product_id, title, price, "GBP", root, path, None, None, created_at=created_at)
 
 
 def facts(product_ids, families=None, places=None, description_words=None, photo_pixels=None):
@@ -103,11 +104,17 @@ def make_market(count=300, seed=0):
     ids = [f"p{place:04}" for place in range(count)]
     prices = [None, 0.0, 10.0, 25.0, 99.99, *np.round(random.lognormal(4, 1.5, 60), 2).tolist()]
     texts = [" ".join(random.choice(WORDS, random.integers(1, 6))) for _ in ids]
+    dates = [None, *range(1_640_995_200, 1_645_000_000, 86_400)]
+    days = np.random.default_rng(seed).integers(len(dates), size=count).tolist()
     listings = {
         product: listing(
-            product, prices[random.integers(len(prices))], PATHS[random.integers(len(PATHS))], text
+            product,
+            prices[random.integers(len(prices))],
+            PATHS[random.integers(len(PATHS))],
+            text,
+            dates[day],
         )
-        for product, text in zip(ids, texts, strict=True)
+        for product, text, day in zip(ids, texts, days, strict=True)
     }
     places = np.column_stack([random.uniform(50, 58, count), random.uniform(-6, 2, count)])
     places[random.random(count) < 0.15] = np.nan

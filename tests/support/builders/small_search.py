@@ -54,6 +54,14 @@ SHOP = {
     "p-table": ("Oak table", 20.5, "Home & Garden / Tables", "Hull"),
 }
 """Listings that a search may find: title, price, category path and town."""
+SHOP_DATES = {
+    "p-bike": 1_645_833_600,
+    "p-chair": 1_643_673_600,
+    "p-copy": 1_645_747_200,
+    "p-old": 1_646_092_800,
+    "p-table": 1_645_747_200,
+}
+"""Dates of some of them: two are equal, and two are unknown."""
 SHOP_PHOTOS = {
     "img-red": "p-chair",
     "img-green": "p-table",

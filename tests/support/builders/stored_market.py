@@ -60,6 +60,7 @@ def draw_tables() -> Tables:
             "town": None,
             "county": None,
             "price_flag": None,
+            "created_at": None if number % 5 == 1 else 1_640_995_200 + 86_400 * (number * 7 % 30),
         }
         products.append(visible)
         images = [f"{name}-{photo}" for photo in range((0, 3, 2, 1)[number % 4])] or [None]

@@ -20,7 +20,7 @@ from pydantic import (
 
 from fb_marketplace_serving.storage.lake import Lake
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Version 5 may lack parts. Version 4, which lacks none, is still read."""
 
 PhotoArtifact = Literal[
@@ -192,7 +192,7 @@ class Manifest(_Frozen):
         text_canaries: texts with their outputs; at least one if the release supports text search.
     """
 
-    schema_version: Literal[4, 5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     version: str = Field(pattern=_VERSION)
     created: str
     code_revision: str
@@ -340,7 +340,7 @@ def _check_schema(file: str, data: bytes) -> None:
     except ValueError:
         return
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version not in (4, SCHEMA_VERSION):
+    if isinstance(version, int) and version != SCHEMA_VERSION:
         raise ReleaseError(
             f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Build a new "
             "release with `kedro run`."

@@ -1,6 +1,7 @@
 """``fb-serve explain``: traces a served listing back to its raw row and its photo objects."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from fb_marketplace_serving.ann.index import ID_COLUMNS
@@ -103,7 +104,10 @@ def _sections(
             f"{files.name('listings')}: listing {provenance.product_id} of "
             f"{files.name('provenance')} is missing; {_REPAIR}"
         )
-    yield "listing, as served", _values(listings[provenance.product_id])
+    listing = listings[provenance.product_id]
+    created = listing.created_at
+    listed = None if created is None else datetime.fromtimestamp(created, UTC).isoformat()
+    yield "listing, as served", _values(listing) | {"created at": listed}
     yield "raw row", {"row": provenance.row, "table": sources["products"].url}
     rejected = {
         f"rejected row {row.row}": f"{row.reason}: {row.detail}" for row in provenance.rejected

@@ -20,7 +20,7 @@ from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, com
 from fb_marketplace_serving.search.ranking.relevance import RelevanceFeatures, RelevanceModel
 from fb_marketplace_serving.search.results import Hits, ResultColumns, SearchResults
 
-Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
+Sort = Literal["relevance", "newest", "price_asc", "price_desc", "distance"]
 
 NO_FILTERS: Final = SearchFilters()
 
@@ -78,8 +78,8 @@ class SearchEngine:
         Args:
             query: the query; None for all listings.
             filters: conditions on listings.
-            sort: by the ranker's score, price or distance. Ties are sorted by score, then by position, so
-                that pages are stable.
+            sort: by the ranker's score, date, price or distance. Ties are sorted by score, then by
+                position, so that pages are stable.
             diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits
                 (maximal marginal relevance; Carbonell & Goldstein, 1998). Only with ``relevance``.
             top_k: listings per source.
@@ -181,9 +181,10 @@ class SearchEngine:
         sort: Sort,
         relevance: NDArray[np.float64] | None = None,
     ) -> Positions:
-        """Return the indices that sort the listings. Those without a real price or distance come last.
+        """Return the indices that sort the listings.
 
-        Listings that are not candidates have no score: they come after those that are, most relevant first.
+        Those without a date, a real price or a distance come last in these orders. Listings that are not
+        candidates have no score: they come after those that are, most relevant first.
         """
         positions = listed.positions
         ties: list[NDArray[Any]] = [positions]
@@ -194,6 +195,8 @@ class SearchEngine:
             return np.lexsort(ties)
         if sort == "distance" and filters.location is not None:
             keys = self.listings.distances(filters.location, positions)
+        elif sort == "newest":
+            keys = -self.listings.created_at[positions]
         else:
             keys = self.listings.meant_price[positions]
             keys = -keys if sort == "price_desc" else keys

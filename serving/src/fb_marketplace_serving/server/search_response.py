@@ -47,7 +47,7 @@ def build_response(
         photo: the encoded photo, if any.
 
     Raises:
-        HTTPException: the category or the place is unknown.
+        HTTPException: the category or the place is unknown, or the sort needs a place or dates.
     """
     engine = loaded.engine
     if engine is None:
@@ -119,6 +119,12 @@ def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:
         near = GeoFilter(place.latitude, place.longitude, request.radius_km)
     if near is None and (request.radius_km is not None or request.sort == "distance"):
         raise HTTPException(422, "Parameter `near` is required for `radius_km` and sort=distance.")
+    if request.sort == "newest" and not loaded.store.has_dates:
+        raise HTTPException(
+            422,
+            f"Release {loaded.version} has no dates for sort=newest. Set the column `created_at` in "
+            "parameters_cleaning.yml, and publish a new release with `kedro run`.",
+        )
     return SearchFilters(
         request.category, request.min_price, request.max_price, near, request.has_photo
     )

@@ -138,6 +138,7 @@ async function loadRelease() {
     const release = await (await fetchApi("release")).json();
     categories = release.categories;
     state.showLacks(release.lacks ?? {});
+    state.offerNewest(release.has_dates);
     const { photos, products } = release.counts ?? {};
     if (photos && products) {
       const number = (value) => value.toLocaleString();

@@ -39,6 +39,17 @@ function locationOf(hit) {
   return `${location(hit)} · ${km < 1 ? "under 1" : Math.round(km).toLocaleString()} km away`;
 }
 
+const UNITS = [["day", 1], ["hour", 24], ["minute", 1440]];
+
+// Return "3 days ago", a date if it is longer ago than a month, or null if the date is unknown.
+export function age({ created_at: created }, now = Date.now()) {
+  if (!created) return null;
+  const days = (now - Date.parse(created)) / 86_400_000;
+  if (days > 30) return new Date(created).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
+  const [unit, perDay] = UNITS.find(([, count]) => days * count >= 1) ?? UNITS.at(-1);
+  return new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(-Math.max(0, Math.floor(days * perDay)), unit);
+}
+
 // Make the card of a listing. It links to the search by its photo, if it has one.
 export function card(hit) {
   const photo = element("img", { alt: "", width: 256, height: 256 });
@@ -47,7 +58,7 @@ export function card(hit) {
     tile,
     element("span", { className: "price", textContent: price(hit) }),
     element("span", { className: "title", textContent: hit.title }),
-    element("span", { className: "town", textContent: locationOf(hit) }),
+    element("span", { className: "town", textContent: [locationOf(hit), age(hit)].filter(Boolean).join(" · ") }),
   ];
   const item = element("li", {});
   if (hit.image_id) {

@@ -29,7 +29,7 @@ export function fromAddress() {
   const like = query.get("like");
   if (!like && !query.has("q") && !filters.count(set)) return null;
   const page = Math.min(MAX_PAGES, Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1));
-  const sort = ["price_asc", "price_desc", "distance"].find((name) => name === query.get("sort")) ?? "relevance";
+  const sort = ["newest", "price_asc", "price_desc", "distance"].find((name) => name === query.get("sort")) ?? "relevance";
   const ignored = query.getAll("ignore").filter((kind) => IGNORABLE.includes(kind));
   return { words: (query.get("q") ?? "").trim(), like, sort, limit: page * PAGE, filters: set, ignored };
 }

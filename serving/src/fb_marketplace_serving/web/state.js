@@ -98,6 +98,12 @@ function heading(words, hasPhoto) {
   return hasPhoto ? "Most similar listings" : "All listings";
 }
 
+// Sorting by date requires dates.
+export function offerNewest(hasDates) {
+  const newest = sort.querySelector("[value=newest]");
+  newest.disabled = newest.hidden = !hasDates;
+}
+
 // Sorting by distance requires a place.
 function showSort({ sort: order, filters: { near } }) {
   const nearest = sort.querySelector("[value=distance]");
@@ -175,6 +181,7 @@ function photoSummary({ hits: listings, complete }, filtered) {
 
 const ORDERS = {
   relevance: "best first",
+  newest: "newest first",
   price_asc: "cheapest first",
   price_desc: "most expensive first",
   distance: "nearest first",

@@ -13,6 +13,7 @@ from fb_marketplace.pipelines.cleaning.products import (
     drop_invalid_ids,
     drop_torn_rows,
     merge_repeated_rows,
+    parse_dates,
     rename_columns,
     split_erased,
 )
@@ -81,6 +82,7 @@ def clean_image_rows(
     accepted = accepted.assign(
         repeats=repeated_in.map(len).astype("int64"), repeated_in=repeated_in
     )
+    accepted = parse_dates(accepted, parameters.images, parameters.missing_values)
     quarantined = quarantine_rows(Stage.IMAGES, rejected + conflicting, rows, "image_id")
     return CleanedTable(accepted.reset_index(drop=True), quarantined)
 

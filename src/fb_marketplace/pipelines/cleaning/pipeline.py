@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.cleaning.photos import (
     read_photos,
 )
 from fb_marketplace.pipelines.cleaning.products import (
-    add_photo_counts,
+    add_photo_columns,
     clean_products,
     select_categories,
     select_labels,
@@ -108,10 +108,10 @@ def create_pipeline() -> Pipeline:
             ),
             node(image_product_ids, "images", "image_products", name="image_product_ids"),
             node(
-                add_photo_counts,
-                ["cleaned_products", "image_products"],
+                add_photo_columns,
+                ["cleaned_products", "image_products", "cleaned_image_rows"],
                 "products",
-                name="add_photo_counts",
+                name="add_photo_columns",
             ),
             node(select_categories, "products", "product_categories", name="select_categories"),
             node(

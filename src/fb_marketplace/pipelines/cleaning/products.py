@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from fb_marketplace.parameters.cleaning import (
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
+from fb_marketplace.schemas.dates import DateFlag, flag_date, parse_date
 from fb_marketplace.schemas.ids import invalid_id, normalize_id
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.skipping import InsufficientDataError
@@ -28,7 +30,7 @@ COLUMN_NAMES: Final = frozenset(
         *("row", "product_id", "title", "description", "price", "currency", "price_flag"),
         *("location", "town", "county", "category", "category_path", "category_code"),
         *("category_depth", "odd_category_depth", "respelled_category"),
-        *("repeats", "repeated_in", "copy_of", "photos"),
+        *("repeats", "repeated_in", "copy_of", "photos", "created_at", "date_flag"),
         *("image_id", "source_key", "source_size", "source_etag"),
     )
 )
@@ -86,25 +88,36 @@ def clean_products(
     listings = _normalize_texts(listings, parameters)
     listings = _add_categories(_add_locations(listings, parameters), parameters)
     listings["copy_of"] = _find_copies(listings)
+    listings = parse_dates(listings, parameters.products, parameters.missing_values)
     return CleanedTable(
         listings.reset_index(drop=True),
         quarantine_rows(Stage.PRODUCTS, rejected, rows, "product_id"),
     )
 
 
-def add_photo_counts(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -> pd.DataFrame:
-    """Add the number of photos of each listing.
+def add_photo_columns(
+    cleaned_products: pd.DataFrame, image_products: pd.DataFrame, cleaned_image_rows: pd.DataFrame
+) -> pd.DataFrame:
+    """Add the number of photos of each listing. One without a date gets that of its oldest photo.
 
     Args:
         cleaned_products: the accepted listings.
         image_products: ``image_id`` and ``product_id`` of each stored photo.
+        cleaned_image_rows: the accepted image rows, with their dates.
 
     Returns:
-        The listings with ``photos``.
+        The listings with ``photos``. A listing keeps the flag of its own date; one without any date gets
+        that of a photo.
     """
-    counts = image_products["product_id"].value_counts()
-    photos = cleaned_products["product_id"].map(counts).fillna(0).astype("int64")
-    return cleaned_products.assign(photos=photos)
+    listed = cleaned_products["product_id"]
+    by_listing = cleaned_image_rows.groupby("product_id")
+    created_at = cleaned_products["created_at"].fillna(listed.map(by_listing["created_at"].min()))
+    flags = listed.map(by_listing["date_flag"].first()).astype("str").where(created_at.isna())
+    return cleaned_products.assign(
+        photos=listed.map(image_products["product_id"].value_counts()).fillna(0).astype("int64"),
+        created_at=created_at.astype("Int64"),
+        date_flag=cleaned_products["date_flag"].fillna(flags),
+    )
 
 
 def select_categories(products: pd.DataFrame) -> pd.DataFrame:
@@ -276,6 +289,33 @@ def merge_repeated_rows(
         for row in rows.index[~first & ~repeat]
     ]
     return leading, repeated_in, conflicting
+
+
+def parse_dates(
+    rows: pd.DataFrame, parameters: TableParameters, missing_values: tuple[str, ...]
+) -> pd.DataFrame:
+    """Parse the column ``created_at``, and flag the dates that cannot be used.
+
+    A date after now is a wrong clock's, and unknown. It stays so until the row is cleaned again.
+
+    Returns:
+        The rows with ``created_at`` in seconds since 1970, UTC, missing if it is unknown; and
+        ``date_flag``, missing if there is no date or a plausible one.
+    """
+    now = time.time()
+    missing = {"", *(value.casefold() for value in missing_values)}
+    parsed: dict[str, tuple[int | None, str | None]] = dict.fromkeys(missing, (None, None))
+    values = rows["created_at"] if "created_at" in rows else [""] * len(rows)
+    lines = [text.normalize_line(value).casefold() for value in values]
+    for line in set(lines) - missing:
+        seconds = parse_date(line, parameters.date_formats)
+        flag = DateFlag.UNREADABLE if seconds is None else flag_date(seconds, now)
+        parsed[line] = (None, flag.value) if flag else (seconds, None)
+    dates = [parsed[line] for line in lines]
+    return rows.assign(
+        created_at=pd.Series([seconds for seconds, _ in dates], index=rows.index, dtype="Int64"),
+        date_flag=pd.Series([flag for _, flag in dates], index=rows.index, dtype="str"),
+    )
 
 
 def _cleaned_forms(name: str, value: str, parameters: CleaningParameters) -> set[str]:

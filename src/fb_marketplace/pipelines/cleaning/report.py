@@ -82,6 +82,8 @@ def report_cleaning(
             "repeated_row": int((products["repeats"] > 0).sum()),
             "copy": int(products["copy_of"].notna().sum()),
             "no_photo": int((products["photos"] == 0).sum()),
+            "no_date": int(products["created_at"].isna().sum()),
+            **{f"date_{flag}": int(n) for flag, n in products["date_flag"].value_counts().items()},
             "odd_category_depth": int(products["odd_category_depth"].sum()),
             "respelled_category": int(products["respelled_category"].sum()),
         },

@@ -21,6 +21,7 @@ from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.engine import SearchEngine, Sort
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.ranking.ranker import Ranker
 from fb_marketplace_serving.search.ranking.relevance import (
     INCREASING,
@@ -33,6 +34,14 @@ from fb_marketplace_serving.search.ranking.relevance import (
 WORD_KINDS: Final = ("one_word", "two_words")
 NONSENSE: Final = "nonsense"
 PAGE: Final = 10
+FIRST_PAGES: Final[dict[str, Sort]] = {
+    "best_first": "relevance",
+    "cheapest_first": "price_asc",
+    "newest_first": "newest",
+    "nearest_first": "distance",
+}
+"""Metrics of the first page, and its order."""
+
 ALL_TERMS: Final = 0.999
 """Minimum share of the terms in a title that has all of them: the weights are rounded."""
 
@@ -202,8 +211,9 @@ def evaluate_relevance(
 
     Returns:
         ``threshold``; for searches by one and two words: number of ``searches``, ``precision`` of the
-        results, ``title_recall`` of the listings whose title has all words, ``best_first`` and
-        ``cheapest_first``, the precision of the first ten in these orders; and ``nonsense_with_hits``, the
+        results, ``title_recall`` of the listings whose title has all words, ``best_first``,
+        ``cheapest_first``, ``newest_first`` and ``nearest_first``, the precision of the first ten in these
+        orders, None without dates or places; and ``nonsense_with_hits``, the
         share of nonsense searches with results. Empty if there is no model.
     """
     if isinstance(model, Skipped):
@@ -215,12 +225,21 @@ def evaluate_relevance(
     queries = list(word_queries(data.products, data.splits, "test", parameters.seed))
     queries = chance.sample(queries, min(len(queries), parameters.max_test_queries))
     passing = right = titles = titles_found = 0
-    first: dict[Sort, list[float]] = {"relevance": [], "price_asc": []}
+    first: dict[Sort, list[float]] = {name: [] for name in FIRST_PAGES.values()}
+    listings = corpus.indexes.listings
+    # Buyers are where the listings are.
+    coordinates = zip(listings.features.latitude, listings.features.longitude, strict=True)
+    places = [GeoFilter(*place) for place in coordinates if not np.isnan(place).any()]
+    buyers = random.Random(parameters.seed)
     for query in queries:
         vectors = encoder.encode(query)
         relevant, has_all = _relevant(corpus, query)
+        place = buyers.choice(places) if places else None
         for sort, precisions in first.items():
-            results = engine.search(vectors, sort=sort)
+            if (sort == "distance" and not place) or (sort == "newest" and not listings.has_dates):
+                continue
+            filters = SearchFilters(location=place if sort == "distance" else None)
+            results = engine.search(vectors, filters, sort=sort)
             positions = [hit.position for hit in results.hits[:PAGE]]
             if positions:
                 precisions.append(float(relevant[positions].mean()))
@@ -244,8 +263,7 @@ def evaluate_relevance(
         "searches": len(queries),
         "precision": _share(right, passing),
         "title_recall": _share(titles_found, titles),
-        "best_first": _mean(first["relevance"]),
-        "cheapest_first": _mean(first["price_asc"]),
+        **{name: _mean(first[sort]) for name, sort in FIRST_PAGES.items()},
         "nonsense_with_hits": _mean(nonsense),
     }
 

@@ -11,7 +11,7 @@ from fb_marketplace.datasets.parquet_table import ParquetDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning.products import (
-    add_photo_counts,
+    add_photo_columns,
     clean_products,
     select_labels,
 )
@@ -34,7 +34,8 @@ def only(frame):
 def test_valid_listing_is_kept_with_all_fields(clean):
     remaining = only(clean({"id": "a", "price": "£1,250.00"}).rows)
 
-    assert remaining.to_dict() | {"price_flag": None, "copy_of": None} == {
+    unset = ("price_flag", "copy_of", "created_at", "date_flag")
+    assert remaining.to_dict() | dict.fromkeys(unset) == {
         "row": 0,
         "product_id": "a",
         "title": "Oak table",
@@ -53,6 +54,8 @@ def test_valid_listing_is_kept_with_all_fields(clean):
         "odd_category_depth": False,
         "respelled_category": False,
         "copy_of": None,
+        "created_at": None,
+        "date_flag": None,
     }
 
 
@@ -384,7 +387,9 @@ def test_remaining_photos_of_each_listing_are_counted(clean):
     listed = clean({"id": "a"}, {"id": "b"}).rows
     left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
 
-    assert add_photo_counts(listed, left)["photos"].tolist() == [0, 2]
+    rows = left.assign(created_at=pd.array([None, None], "Int64"), date_flag=None)
+
+    assert add_photo_columns(listed, left, rows)["photos"].tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("padded", ["p9   ", "\ufeffp9", "\u00a0p9\n", "p9\u200b"])

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
+from fb_marketplace.pipelines.cleaning.products import add_photo_columns, clean_products
 from fb_marketplace.pipelines.cleaning.quarantine import rejections_table
 from fb_marketplace.pipelines.cleaning.report import (
     compute_content_digests,
@@ -26,12 +26,13 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
     result = clean_products(raw, cleaning)
     stored = store_photos({"i": draw_photo(1), "j": draw_photo(1), "k": draw_photo(3)})
     owners = pd.DataFrame({"image_id": list("ijk"), "product_id": ["p0", "p0", "p2"]})
+    dated = owners.assign(created_at=pd.array([None] * 3, "Int64"), date_flag=None)
     strays = rejections_table([("files", -1, "images/x.jpg", "no_row", "")])
     return {
         "raw_products": raw,
         "raw_images": pd.DataFrame(index=range(4)),
         "photo_listing": pd.DataFrame(index=range(4)),
-        "products": add_photo_counts(result.rows, owners),
+        "products": add_photo_columns(result.rows, owners, dated),
         "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
         "images": stored,
         "duplicate_groups": pd.DataFrame(
@@ -73,6 +74,7 @@ def test_flags_duplicates_and_splits_are_counted(cleaned):
         "repeated_row": 1,
         "copy": 1,
         "no_photo": 0,
+        "no_date": 2,
         "odd_category_depth": 0,
         "respelled_category": 0,
     }

@@ -35,6 +35,7 @@ def product(product_id, town=None, county=None, copy_of=None, description="A tab
         "town": town,
         "county": county,
         "price_flag": None,
+        "created_at": 1_645_833_600,
         "copy_of": copy_of,
     }
 

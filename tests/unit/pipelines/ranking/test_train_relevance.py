@@ -83,7 +83,14 @@ def test_evaluation_counts_the_searches_of_the_test_split(
     queries = list(word_queries(stored_market.products, stored_market.splits, "test", 0))
     assert metrics["searches"] == len(queries)
     assert metrics["threshold"] == trained.card["threshold"]
-    for name in ("precision", "title_recall", "best_first", "cheapest_first"):
+    for name in (
+        "precision",
+        "title_recall",
+        "best_first",
+        "cheapest_first",
+        "newest_first",
+        "nearest_first",
+    ):
         assert metrics[name] is None or 0 <= metrics[name] <= 1
     assert metrics["nonsense_with_hits"] < 0.5
     skipped = evaluate_relevance(

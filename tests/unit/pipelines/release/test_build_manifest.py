@@ -38,6 +38,7 @@ PRODUCTS = pd.DataFrame(
         "town": ["Leeds", None],
         "county": [None, None],
         "price_flag": [None, None],
+        "created_at": [1_645_833_600, None],
         "seller": ["Ann", "Bob"],
     }
 )

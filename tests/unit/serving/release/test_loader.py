@@ -74,6 +74,7 @@ def test_open_returns_whole_release(lake, draft):
         category_path="Home & Garden / Chairs",
         town="Leeds",
         county=None,
+        created_at=1_645_870_272,
     )
 
 
@@ -329,7 +330,7 @@ def test_damaged_manifest_names_field(lake, change, where):
     assert where in message
 
 
-@pytest.mark.parametrize("schema", [1, 3, 6])
+@pytest.mark.parametrize("schema", [1, 5, 7])
 def test_manifest_of_other_schema_names_schema_version(lake, schema):
     rewrite_manifest(lake, lambda _: {"schema_version": schema, "version": "v1"})
 

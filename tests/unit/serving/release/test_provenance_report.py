@@ -135,6 +135,7 @@ def test_report_shows_listing_as_served(explained):
         "category path": "Home & Garden / Chairs",
         "town": "none",
         "county": "none",
+        "created at": "none",
     }
 
 

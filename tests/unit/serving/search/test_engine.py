@@ -183,13 +183,15 @@ def test_hits_are_sorted_by_score_then_position(searcher):
 
 
 @pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
-@pytest.mark.parametrize("sort", ["price_asc", "price_desc", "distance"])
+@pytest.mark.parametrize("sort", ["newest", "price_asc", "price_desc", "distance"])
 def test_missing_values_are_sorted_last(market, searcher, sort, query):
     near = GeoFilter(*LEEDS)
     number = market.catalogue.price
     if sort == "distance":
         number = market.catalogue.distances(near)
-    sign = -1 if sort == "price_desc" else 1
+    elif sort == "newest":
+        number = market.catalogue.created_at
+    sign = -1 if sort in ("price_desc", "newest") else 1
 
     ranked = searcher.search(query, SearchFilters(location=near), sort)
 
@@ -216,7 +218,7 @@ def test_sort_returns_the_hits_of_best(searcher):
 
     best = searcher.search(query, params)
 
-    for sort in ("price_asc", "price_desc", "distance"):
+    for sort in ("newest", "price_asc", "price_desc", "distance"):
         other = searcher.search(query, params, sort)
         assert sorted(positions_of(other)) == sorted(positions_of(best))
         assert other.facets == best.facets
@@ -238,7 +240,7 @@ def test_hit_without_query_shows_first_photo(market, searcher):
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.3])
-@pytest.mark.parametrize("sort", ["relevance", "price_asc", "price_desc", "distance"])
+@pytest.mark.parametrize("sort", ["relevance", "newest", "price_asc", "distance"])
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
 def test_pages_partition_the_hits(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)

@@ -126,8 +126,8 @@ def test_labels_and_abstention_rule_are_both_there_or_neither(shop_draft, change
         Manifest.model_validate(shop_draft.model_dump() | changes)
 
 
-def test_manifest_of_schema_4_lacks_nothing(shop_draft):
-    values = shop_draft.model_dump() | {"schema_version": 4}
+def test_manifest_lacks_nothing_by_default(shop_draft):
+    values = shop_draft.model_dump()
     del values["lacks"]
 
     assert Manifest.model_validate(values).lacks == {}

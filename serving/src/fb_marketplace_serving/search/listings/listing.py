@@ -23,6 +23,7 @@ class Listing(NamedTuple):
         county: the seller's county, if known.
         price_flag: ``zero``, ``joke`` or ``absurd`` if the price is implausible, ``missing`` if there is
             none; else None.
+        created_at: seconds since 1970, UTC, when it was listed; None if unknown.
     """
 
     product_id: str
@@ -34,6 +35,7 @@ class Listing(NamedTuple):
     town: str | None
     county: str | None
     price_flag: str | None = None
+    created_at: int | None = None
 
     @property
     def has_meant_price(self) -> bool:

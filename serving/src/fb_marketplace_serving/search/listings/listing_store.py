@@ -90,6 +90,7 @@ class ListingStore:
         root: int32, (listings,), index of each listing's root category in ``categories``.
         price: float64, (listings,), in the currency's units; NaN if there is none.
         meant_price: float64, (listings,), the price; NaN if there is none, or if it is a joke or absurd.
+        created_at: float64, (listings,), seconds since 1970; NaN if unknown.
         photo_count: int32, (listings,), number of photos.
         listing_of_row: int32, (rows,), position of the listing of each row of the image index.
     """
@@ -109,6 +110,9 @@ class ListingStore:
         )
         is_meant = np.array([card.has_meant_price for card in cards], np.bool_)
         self.meant_price = np.where(is_meant, self.price, np.nan)
+        self.created_at = np.array(
+            [np.nan if card.created_at is None else card.created_at for card in cards], np.float64
+        )
         self._position = {name: position for position, name in enumerate(features.product_ids)}
         self.listing_of_row = np.array(
             [self._position[product_id] for product_id in index.product_ids], np.int32
@@ -123,6 +127,11 @@ class ListingStore:
 
     def __len__(self) -> int:
         return len(self.product_ids)
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether the date of a listing is known."""
+        return not np.isnan(self.created_at).all()
 
     def position(self, product_id: str) -> int:
         """Return the position of a listing.

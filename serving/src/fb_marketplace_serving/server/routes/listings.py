@@ -42,7 +42,10 @@ async def describe_release(loaded: ReleaseDependency) -> ReleaseSummary:
     """Describe the current release."""
     manifest = loaded.release.manifest.model_dump(include=set(ReleaseSummary.model_fields))
     return ReleaseSummary(
-        **manifest, categories=loaded.store.categories, searchable=loaded.engine is not None
+        **manifest,
+        categories=loaded.store.categories,
+        searchable=loaded.engine is not None,
+        has_dates=loaded.store.has_dates,
     )
 
 

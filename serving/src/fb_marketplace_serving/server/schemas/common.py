@@ -1,5 +1,6 @@
 """Response models of several routes."""
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -63,6 +64,7 @@ class ListingSummary(BaseModel):
         description="Why the price is implausible; null if it is plausible. Joke and absurd prices are "
         "sorted last, and are not in price facets."
     )
+    created_at: datetime | None = Field(description="When it was listed, in UTC; null if unknown.")
 
 
 OAK_BOOKCASE: Final[dict[str, Any]] = {
@@ -75,6 +77,7 @@ OAK_BOOKCASE: Final[dict[str, Any]] = {
     "town": "Leeds",
     "county": "West Yorkshire",
     "price_flag": None,
+    "created_at": "2026-02-26T10:15:00Z",
 }
 
 
@@ -99,6 +102,7 @@ class ReleaseSummary(BaseModel):
         photos_version=1,
         embedding_dimension=256,
         searchable=True,
+        has_dates=True,
         lacks={},
         counts={"photos": 12604, "products": 7156},
         metrics={"vision": {"test": {"top1": 0.6}}},
@@ -113,6 +117,7 @@ class ReleaseSummary(BaseModel):
     photos_version: int
     embedding_dimension: int
     searchable: bool = Field(description="Whether the release supports /search.")
+    has_dates: bool = Field(description="Whether the release supports sort=newest.")
     lacks: dict[str, str] = Field(
         description="Parts that the release lacks, such as `photo_search`, each with the reason."
     )

@@ -66,7 +66,10 @@ class SearchRequest(BaseModel):
     near: str | None = Field(default=None, max_length=MAX_QUERY_LENGTH, description="Town.")
     radius_km: float | None = Field(default=None, gt=0, description="Maximum distance from `near`.")
     has_photo: bool | None = None
-    sort: Sort = Field(default="relevance", description="`distance` requires `near`.")
+    sort: Sort = Field(
+        default="relevance",
+        description="`distance` requires `near`, and `newest` a release with dates.",
+    )
     diversity: float = Field(
         default=0.0,
         ge=0,

@@ -18,7 +18,7 @@ from fb_marketplace_serving.search.ranking.relevance import (
     RelevanceModel,
 )
 
-SORTS = ("relevance", "price_asc", "price_desc", "distance")
+SORTS = ("relevance", "newest", "price_asc", "price_desc", "distance")
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,7 @@ def test_similar_images_starts_with_the_same_photo(client, canonical_photos):
         "town": "York",
         "county": None,
         "price_flag": None,
+        "created_at": "2022-01-01T00:00:00Z",
         "score": pytest.approx(1.0, abs=1e-6),
     }
     assert len(hits) == 5
@@ -182,6 +183,7 @@ def test_product_has_its_photos(client):
         "town": "York",
         "county": None,
         "price_flag": None,
+        "created_at": "2022-01-01T00:00:00Z",
         "image_ids": ["img-blue"],
     }
 

@@ -1,6 +1,7 @@
 """Filters, sorting, pages and facets of search over HTTP."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -146,6 +147,25 @@ def test_hits_are_sorted_by_price(client, words):
 
     assert up == [10, 20.5, 20.5, 45, 1000, None]
     assert down == [1000, 45, 20.5, 20.5, 12, None]
+
+
+@pytest.mark.parametrize("words", ["", "red chair"])
+def test_hits_are_sorted_by_date(client, words):
+    hits = ask(client, q=words, sort="newest")["hits"]
+
+    dates = [hit["created_at"] for hit in hits]
+    assert dates[0] == "2022-03-01T00:00:00Z"
+    assert dates[:-2] == sorted(dates[:-2], reverse=True)
+    assert dates[-2:] == [None, None]
+
+
+def test_sort_by_date_without_dates_is_refused(opened_shop):
+    undated = {name: item._replace(created_at=None) for name, item in opened_shop.listings.items()}
+    client = TestClient(create_app(replace(opened_shop, listings=undated), Settings()))
+
+    assert "`created_at`" in refused(client, sort="newest")
+    assert {hit["created_at"] for hit in ask(client)["hits"]} == {None}
+    assert not client.get("/release").json()["has_dates"]
 
 
 @pytest.mark.parametrize("words", ["", "red chair"])
