@@ -17,6 +17,9 @@ COLUMNS: Final = ("term", "documents", "scores", "in_title")
 DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
 """Keys of the Parquet metadata."""
 
+MAX_GROUPS: Final = 3**9
+"""Maximum number of groups before those without documents are dropped."""
+
 
 class BM25IndexError(ValueError):
     """Bytes that are not a BM25 index."""
@@ -35,19 +38,36 @@ class SparseScores(NamedTuple):
 class TermMatches(NamedTuple):
     """Shares of a query's terms that documents have. Terms are weighted by their rarity.
 
+    Documents with the same terms in the title and in the description form a group: they have equal shares.
+
     Attributes:
-        title: float32, (documents,), share of the terms in the title.
-        text: float32, (documents,), share in the title or the description.
-        documents: int64, the documents with at least one of the terms, sorted.
+        group: int32, (documents,), group of each document; 0 for those without any of the terms.
+        title_of_group: float32, (groups,), share of the terms in the title.
+        text_of_group: float32, (groups,), share in the title or the description.
         unknown: share of the terms that no document has.
         terms: number of distinct terms.
     """
 
-    title: NDArray[np.float32]
-    text: NDArray[np.float32]
-    documents: NDArray[np.int64]
+    group: NDArray[np.int32]
+    title_of_group: NDArray[np.float32]
+    text_of_group: NDArray[np.float32]
     unknown: float
     terms: int
+
+    @property
+    def title(self) -> NDArray[np.float32]:
+        """Share of the terms in the title: float32, (documents,)."""
+        return self.title_of_group[self.group]
+
+    @property
+    def text(self) -> NDArray[np.float32]:
+        """Share of the terms in the title or the description: float32, (documents,)."""
+        return self.text_of_group[self.group]
+
+    @property
+    def documents(self) -> NDArray[np.int64]:
+        """The documents with at least one of the terms, sorted: int64, (matches,)."""
+        return np.flatnonzero(self.group != 0)  # ten times as fast as of the numbers
 
 
 class BM25Index:
@@ -164,8 +184,10 @@ class BM25Index:
         totals = np.zeros(self.documents, np.float32)
         for row in self._known_terms(query).values():
             start, end = self._starts[row], self._starts[row + 1]
-            # A document occurs once per term, so no index is repeated.
-            totals[self._rows[start:end]] += self._scores[start:end]
+            # A document occurs once per term, so no index is repeated. NumPy converts other types of
+            # indices, once to read and once to write.
+            documents = self._rows[start:end].astype(np.intp)
+            totals[documents] += self._scores[start:end]
         return totals
 
     def documents_with(self, term: str) -> NDArray[np.int32]:
@@ -176,7 +198,7 @@ class BM25Index:
         return self._rows[self._starts[row] : self._starts[row + 1]]
 
     def match(self, query: str) -> TermMatches:
-        """Find the documents that share terms with a query."""
+        """Group the documents by the query's terms that they have."""
         rows_by_term = {term: self.documents_with(term) for term in tokenizer.terms(query)}
         # As in BM25: the logarithm of the odds against a document having the term.
         weights = {
@@ -184,17 +206,22 @@ class BM25Index:
             for term, rows in rows_by_term.items()
         }
         total = sum(weights.values()) or 1.0
-        title, text = np.zeros((2, self.documents), np.float32)
+        group = np.zeros(self.documents, np.int32)
+        title, text = np.zeros((2, 1), np.float32)
         for term, rows in rows_by_term.items():
-            share = np.float32(weights[term] / total)
-            text[rows] += share
-            if len(rows):
-                start = self._starts[self._row_of_term[term]]
-                title[rows] += self._in_title[start : start + len(rows)] * share
+            if not len(rows):
+                continue
+            if 3 * len(text) > MAX_GROUPS:
+                group, is_used = _renumber(group, len(text))
+                title, text = title[is_used], text[is_used]
+            # Each group becomes three: without the term, with it in the description, or in the title.
+            start, share = self._starts[self._row_of_term[term]], np.float32(weights[term] / total)
+            is_in = 1 + self._in_title[start : start + len(rows)]
+            group[rows.astype(np.intp)] += np.multiply(is_in, len(text), dtype=np.int32)
+            title = np.concatenate([title, title, title + share])
+            text = np.concatenate([text, text + share, text + share])
         unknown = sum(weights[term] for term, rows in rows_by_term.items() if not len(rows)) / total
-        # Each weight is positive. For common words, this is quicker than to merge their documents.
-        documents = np.flatnonzero(text)
-        return TermMatches(title, text, documents, unknown, len(rows_by_term))
+        return TermMatches(group, title, text, unknown, len(rows_by_term))
 
     def parts(self, query: str, document: int) -> dict[str, float]:
         """Return the contribution of each query term to a document's score, largest first."""
@@ -210,6 +237,18 @@ class BM25Index:
         """Return the distinct terms of a query that are in the vocabulary, with their row in the matrix."""
         distinct = dict.fromkeys(tokenizer.terms(query))
         return {term: self._row_of_term[term] for term in distinct if term in self._row_of_term}
+
+
+def _renumber(group: NDArray[np.int32], groups: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Number the groups that have documents, and group 0, from 0.
+
+    Returns:
+        int32, (documents,), the new numbers; and bool, (groups,), the groups that are used.
+    """
+    is_used = np.zeros(groups, np.bool_)
+    is_used[group] = True
+    is_used[0] = True
+    return (np.cumsum(is_used, dtype=np.int32) - 1)[group], is_used
 
 
 def _types() -> list[Any]:

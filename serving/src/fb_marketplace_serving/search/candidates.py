@@ -218,11 +218,7 @@ def _rows_of(
     listings: ListingStore, positions: Positions, row_mask: Mask | None
 ) -> tuple[Positions, Positions]:
     """Return the rows of the listings' photos, and each row's index of its listing in ``positions``."""
-    parts = [listings.rows_of(position) for position in positions.tolist()]
-    if not parts:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    rows = np.concatenate(parts)
-    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    rows, owners = listings.rows_of_all(positions)
     if row_mask is None:
         return rows, owners
     selected = row_mask[rows]

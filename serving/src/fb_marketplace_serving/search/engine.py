@@ -2,25 +2,30 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import (
     DEFAULT_TOP_K,
+    CandidateSet,
     QueryVectors,
     SearchIndexes,
     collect_candidates,
 )
 from fb_marketplace_serving.search.listings.filters import SearchFilters
-from fb_marketplace_serving.search.listings.listing_store import Mask, Positions
+from fb_marketplace_serving.search.listings.listing_store import Positions, SortKey
 from fb_marketplace_serving.search.ranking.ranker import Contributions, Ranker
 from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
-from fb_marketplace_serving.search.ranking.relevance import RelevanceFeatures, RelevanceModel
+from fb_marketplace_serving.search.ranking.relevance import (
+    Relevance,
+    RelevanceFeatures,
+    RelevanceModel,
+)
 from fb_marketplace_serving.search.results import Hits, ResultColumns, SearchResults
 
-Sort = Literal["relevance", "newest", "price_asc", "price_desc", "distance"]
+Sort = Literal["relevance"] | SortKey
 
 NO_FILTERS: Final = SearchFilters()
 
@@ -104,24 +109,23 @@ class SearchEngine:
             features = compute_features(
                 candidates, query, self.listings, self._labels, filters.location
             )
-            scores = self._ranker.scores(features) if self._ranker else candidates.fused
             relevance, nearest = None, None
             if self._relevance:
                 relevance_features = RelevanceFeatures(
                     self.indexes, query, candidates, self._labels
                 )
-                relevance = self._relevance.of_all(relevance_features)
+                relevance = Relevance(self._relevance, relevance_features)
                 nearest = relevance_features.nearest_path
             if min_relevance is None:
                 min_relevance = (
                     self._relevance.threshold if self._relevance and query.words else 0.0
                 )
-            listed = ResultColumns(
-                candidates.positions, np.arange(len(candidates)), scores, candidates.row
-            )
+            chosen, others = np.arange(len(candidates)), np.empty(0, np.int64)
             if relevance is not None and min_relevance > 0:
-                listed = self._relevant(listed, relevance, min_relevance, mask)
-            hits = self._fold(listed, self._sort(listed, filters, sort, relevance))
+                chosen = np.flatnonzero(relevance.of(candidates.positions) >= min_relevance)
+                others = relevance.others(min_relevance, mask)
+            listed = self._rank(candidates, features, chosen, others)
+            hits = self._fold(listed, filters, sort)
             if diversity and sort == "relevance":
                 hits = self._diversify(hits, diversity)
         is_near = not hits and nearest is not None and nearest[1] >= MIN_NEAREST_SHARE
@@ -136,24 +140,30 @@ class SearchEngine:
             nearest[0] if is_near and nearest else None,
         )
 
-    def _relevant(
+    def _rank(
         self,
-        listed: ResultColumns,
-        relevance: NDArray[np.float64],
-        min_relevance: float,
-        mask: Mask | None,
+        candidates: CandidateSet,
+        features: NDArray[np.float64],
+        chosen: Positions,
+        others: Positions,
     ) -> ResultColumns:
-        """Return all listings with a minimum relevance, candidates or not."""
-        passes = relevance >= min_relevance
-        positions = np.flatnonzero(passes if mask is None else passes & mask).astype(np.int64)
-        candidates = np.full(len(positions), -1)
-        scores, rows = np.full(len(positions), np.nan), self.listings.first_rows(positions)
-        _, mine, theirs = np.intersect1d(
-            positions, listed.positions, assume_unique=True, return_indices=True
+        """Return some candidates by score, then other listings, which have none.
+
+        Args:
+            candidates: the candidates.
+            features: float64, (candidates, features).
+            chosen: int64, (chosen,), the candidates to return.
+            others: int64, (others,), positions of listings that are not candidates, best first.
+        """
+        scores = self._ranker.scores(features[chosen]) if self._ranker else candidates.fused[chosen]
+        order = np.argsort(-scores, kind="stable")  # ties by position
+        chosen = chosen[order]
+        return ResultColumns(
+            np.concatenate([candidates.positions[chosen], others]),
+            np.concatenate([chosen, np.full(len(others), -1)]),
+            np.concatenate([scores[order], np.full(len(others), np.nan)]),
+            np.concatenate([candidates.row[chosen], self.listings.first_row[others]]),
         )
-        candidates[mine], scores[mine] = listed.candidates[theirs], listed.scores[theirs]
-        rows[mine] = listed.rows[theirs]
-        return ResultColumns(positions, candidates, scores, rows)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Return the contribution of each feature to the scores; see :meth:`Ranker.contributions`."""
@@ -168,42 +178,22 @@ class SearchEngine:
             positions,
             np.full(len(positions), -1),
             np.zeros(len(positions)),
-            self.listings.first_rows(positions),
+            self.listings.first_row[positions],
         )
-        hits = self._fold(listed, self._sort(listed, filters, sort))
+        hits = self._fold(listed, filters, sort)
         facets = self.listings.facets(positions, filters.categories)
         return SearchResults(hits, len(positions), facets)
 
-    def _sort(
-        self,
-        listed: ResultColumns,
-        filters: SearchFilters,
-        sort: Sort,
-        relevance: NDArray[np.float64] | None = None,
-    ) -> Positions:
-        """Return the indices that sort the listings.
+    def _fold(self, listed: ResultColumns, filters: SearchFilters, sort: Sort) -> Hits:
+        """Return the hits of listings, which are best first, in another order.
 
-        Those without a date, a real price or a distance come last in these orders. Listings that are not
-        candidates have no score: they come after those that are, most relevant first.
+        Those without a date, a real price or a distance come last. Ties stay in their order.
         """
-        positions = listed.positions
-        ties: list[NDArray[Any]] = [positions]
-        if relevance is not None:
-            ties.append(np.where(np.isnan(listed.scores), -relevance[positions], 0.0))
-        ties.append(-listed.scores)  # NaN sorts last.
-        if sort == "relevance":
-            return np.lexsort(ties)
-        if sort == "distance" and filters.location is not None:
-            keys = self.listings.distances(filters.location, positions)
-        elif sort == "newest":
-            keys = -self.listings.created_at[positions]
-        else:
-            keys = self.listings.meant_price[positions]
-            keys = -keys if sort == "price_desc" else keys
-        return np.lexsort((*ties, keys))
-
-    def _fold(self, listed: ResultColumns, order: Positions) -> Hits:
-        return Hits.fold(listed, order, self.listings.features.family[listed.positions])
+        if sort != "relevance":
+            keys = self.listings.sort_keys(sort, listed.positions, filters.location)
+            listed = listed.take(np.argsort(keys, kind="stable"))
+        family = self.listings.features.family[listed.positions]
+        return Hits.fold(listed, family, self.listings.families)
 
     def _diversify(self, hits: Hits, diversity: float) -> Hits:
         """Reorder the first hits by maximal marginal relevance: score minus similarity to higher hits."""

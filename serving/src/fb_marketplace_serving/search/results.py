@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.listings.listing_store import Facets, Positions
+from fb_marketplace_serving.search.ranking.relevance import Relevance
 
 
 class Hit(NamedTuple):
@@ -30,7 +31,7 @@ class Hit(NamedTuple):
 
 
 class ResultColumns(NamedTuple):
-    """Listings in the results, in any order: positions, candidate indices, scores and photo rows."""
+    """Listings in the results: positions, candidate indices, scores and photo rows."""
 
     positions: Positions
     candidates: Positions
@@ -57,26 +58,28 @@ class Hits(Sequence[Hit]):
     _ends: Positions
 
     @classmethod
-    def fold(cls, listed: ResultColumns, order: Positions, families: NDArray[np.int32]) -> Self:
-        """Return one hit per family: its first listing in the order, with the others as duplicates.
+    def fold(cls, listed: ResultColumns, families: NDArray[np.int32], count: int) -> Self:
+        """Return one hit per family: its first listing, with the others as duplicates.
 
         Args:
-            listed: the listings.
-            order: int64, (listings,), the indices that sort them.
+            listed: the listings, in order.
             families: int32, (listings,), family of each.
+            count: number of families of the market, which are numbered from 0.
         """
-        _, first, family = np.unique(families[order], return_index=True, return_inverse=True)
-        hit_of_family = np.empty(len(first), np.int64)
-        hit_of_family[np.argsort(first)] = np.arange(len(first))
-        others = np.delete(np.arange(len(order)), first)
-        hit = hit_of_family[family[others]]
-        by_hit = others[np.argsort(hit, kind="stable")]
-        ends = np.cumsum(np.bincount(hit, minlength=len(first)))
-        leaders = order[np.sort(first)]
+        places = np.arange(len(families))
+        # Of several values for one index, NumPy stores the last: here, the first place of the family.
+        first_of_family = np.empty(count, np.int64)
+        first_of_family[families[::-1]] = places[::-1]
+        first = first_of_family[families]
+        is_first = first == places
+        others = np.flatnonzero(~is_first)
+        hit = (np.cumsum(is_first) - 1)[first[others]]
+        counts = np.bincount(hit, minlength=len(families) - len(others))
+        ends = np.cumsum(counts)
         return cls(
-            listed.take(leaders),
-            listed.positions[order[by_hit]],
-            np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(first)],
+            listed.take(np.flatnonzero(is_first)),
+            listed.positions[others[np.argsort(hit, kind="stable")]],
+            ends - counts,
             ends,
         )
 
@@ -126,8 +129,7 @@ class SearchResults:
         facets: counts of these listings by category and price.
         features: float64, (candidates, features), input of the ranker; None without a query.
         candidates: the candidates; None without a query.
-        relevance: float64, (all listings,), probability that each is relevant; None without a query or a
-            model.
+        relevance: probability of each listing that it is relevant; None without a query or a model.
         min_relevance: minimum relevance of the hits; 0 if the candidates are the results.
         nearest_category: the most frequent category path of the candidates, if no listing is relevant.
     """
@@ -137,6 +139,6 @@ class SearchResults:
     facets: Facets
     features: NDArray[np.float64] | None = None
     candidates: CandidateSet | None = None
-    relevance: NDArray[np.float64] | None = None
+    relevance: Relevance | None = None
     min_relevance: float = 0.0
     nearest_category: str | None = None

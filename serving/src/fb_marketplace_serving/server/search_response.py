@@ -10,7 +10,7 @@ from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listings.gazetteer import UnknownPlaceError
-from fb_marketplace_serving.search.listings.listing_store import UnknownCategoryError
+from fb_marketplace_serving.search.listings.listing_store import Positions, UnknownCategoryError
 from fb_marketplace_serving.search.listings.price_insights import Insight, PhotoElsewhere
 from fb_marketplace_serving.search.ranking.ranking_features import DESCRIPTIONS, FEATURES
 from fb_marketplace_serving.search.results import Hit, SearchResults
@@ -76,7 +76,9 @@ def build_response(
     explanations: list[Explanation | None] = [None] * len(page)
     if request.explain:
         explanations = _explanations(engine, results, page, request.q)
-    distances = _distances(loaded, page, filters.location)
+    positions = np.array([hit.position for hit in page], np.int64)
+    distances = _distances(loaded, positions, filters.location)
+    relevance = _relevance(results, positions)
     return SearchResponse(
         release=loaded.version,
         total=len(results.hits),
@@ -84,8 +86,8 @@ def build_response(
         min_relevance=results.min_relevance,
         nearest_category=results.nearest_category,
         hits=[
-            _hit(loaded, results, hit, distance, explanation)
-            for hit, distance, explanation in zip(page, distances, explanations, strict=True)
+            _hit(loaded, results, *parts)
+            for parts in zip(page, distances, relevance, explanations, strict=True)
         ],
         categories=[
             CategoryFacet(path=facet.path, count=facet.count) for facet in results.facets.categories
@@ -151,6 +153,7 @@ def _hit(
     results: SearchResults,
     hit: Hit,
     distance_km: float | None,
+    relevance: float | None,
     explanation: Explanation | None,
 ) -> SearchHit:
     product_ids = loaded.store.product_ids
@@ -163,9 +166,7 @@ def _hit(
         **loaded.release.listings[product_id]._asdict(),
         image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
         score=_finite(hit.score),
-        relevance=(
-            None if results.relevance is None else round(float(results.relevance[hit.position]), 4)
-        ),
+        relevance=relevance,
         sources=_sources(results, hit.candidate),
         distance_km=distance_km,
         duplicates=[product_ids[position] for position in hit.duplicates],
@@ -183,14 +184,20 @@ def _hit(
 
 
 def _distances(
-    loaded: LoadedRelease, page: list[Hit], near: GeoFilter | None
+    loaded: LoadedRelease, positions: Positions, near: GeoFilter | None
 ) -> list[float | None]:
-    """Return the distances of a page's listings in km, rounded to 100 m; None if unknown."""
+    """Return the distances of listings in km, rounded to 100 m; None if unknown."""
     if near is None:
-        return [None] * len(page)
-    positions = np.array([hit.position for hit in page], np.int64)
+        return [None] * len(positions)
     distances = loaded.store.distances(near, positions).tolist()
     return [None if math.isnan(distance) else round(distance, 1) for distance in distances]
+
+
+def _relevance(results: SearchResults, positions: Positions) -> list[float | None]:
+    """Return the probabilities that listings are relevant, to four places; None if unknown."""
+    if results.relevance is None:
+        return [None] * len(positions)
+    return [round(probability, 4) for probability in results.relevance.of(positions).tolist()]
 
 
 def _evidence(insight: Insight) -> list[str]:

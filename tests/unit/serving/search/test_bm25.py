@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.builders.small_market import WORDS, count_words
 
+from fb_marketplace_serving.search import bm25
 from fb_marketplace_serving.search import tokenizer as terms_module
 from fb_marketplace_serving.search.bm25 import BM25Index, BM25IndexError
 from fb_marketplace_serving.search.tokenizer import terms
@@ -54,6 +55,35 @@ def test_scores_equal_bm25s(weighed):
     for _ in range(100):
         query = draw_words(random)
         np.testing.assert_array_equal(ours.scores(query), theirs.get_scores(terms(query)))
+
+
+@pytest.mark.parametrize("max_groups", [3, bm25.MAX_GROUPS])
+def test_shares_equal_those_of_each_document_alone(monkeypatch, max_groups):
+    monkeypatch.setattr(bm25, "MAX_GROUPS", max_groups)
+    random = np.random.default_rng(3)
+    index = count_words([draw_words(random) for _ in range(200)])
+    vocabulary, starts, rows, _, in_title = index.matrix
+    for _ in range(60):
+        query = f"{draw_words(random)} zebra"
+        rows_of = {
+            term: dict(zip(rows[first:last].tolist(), in_title[first:last].tolist(), strict=True))
+            for term, first, last in zip(vocabulary, starts, starts[1:], strict=False)
+        }
+        counts = {term: len(rows_of.get(term, ())) for term in terms(query)}
+        rarity = {t: np.log1p((200 - n + 0.5) / (n + 0.5)) for t, n in counts.items()}
+        title, text = np.zeros((2, 200), np.float32)
+        for term, weight in rarity.items():
+            share = np.float32(weight / sum(rarity.values()))
+            for row, is_in_title in rows_of.get(term, {}).items():
+                text[row] += share
+                title[row] += share * is_in_title
+
+        matches = index.match(query)
+
+        np.testing.assert_array_equal(matches.title, title)
+        np.testing.assert_array_equal(matches.text, text)
+        np.testing.assert_array_equal(matches.documents, np.flatnonzero(text))
+        assert (matches.terms, matches.unknown > 0) == (len(counts), True)
 
 
 def test_parts_sum_to_score(weighed):

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import lru_cache, partial
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,13 @@ from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTION
 Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64]
 
+SortKey = Literal["newest", "price_asc", "price_desc", "distance"]
+
 PRICE_BANDS: Final = (0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
 """Lower bounds of price bands, in the currency's units; the last band is open."""
+
+FACET_CACHE_SIZE: Final = 256
+"""Selections of categories whose subcategories are stored."""
 
 
 class UnknownCategoryError(KeyError):
@@ -92,6 +98,9 @@ class ListingStore:
         meant_price: float64, (listings,), the price; NaN if there is none, or if it is a joke or absurd.
         created_at: float64, (listings,), seconds since 1970; NaN if unknown.
         photo_count: int32, (listings,), number of photos.
+        first_row: int64, (listings,), row of each listing's first photo in the image index; -1 if it has
+            none.
+        families: number of families of listings.
         listing_of_row: int32, (rows,), position of the listing of each row of the image index.
     """
 
@@ -123,6 +132,21 @@ class ListingStore:
         # Rows grouped by listing.
         self._rows = np.argsort(self.listing_of_row, kind="stable").astype(np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.photo_count, dtype=np.int64)])
+        self.first_row = np.where(
+            self.photo_count > 0, np.append(self._rows, -1)[self._starts[:-1]], -1
+        )
+        self.families = int(features.family.max(initial=-1)) + 1
+        self._ranks = {
+            "newest": ranks(-self.created_at),
+            "price_asc": ranks(self.meant_price),
+            "price_desc": ranks(-self.meant_price),
+        }
+        band = np.searchsorted(PRICE_BANDS, self.meant_price, side="right") - 1
+        has_band = (band >= 0) & ~np.isnan(self.meant_price)
+        self._band = np.where(has_band, band, len(PRICE_BANDS)).astype(np.int8)
+        places, self._place = _group_places(features.latitude, features.longitude)
+        self._place_latitude, self._place_longitude = places
+        self._facet_parts = lru_cache(FACET_CACHE_SIZE)(partial(_next_parts, self.paths))
         self._image_ids = index.image_ids
 
     def __len__(self) -> int:
@@ -145,14 +169,13 @@ class ListingStore:
         """Return the rows of a listing's photos in the image index: int64, (photos,)."""
         return self._rows[self._starts[position] : self._starts[position + 1]]
 
-    def first_rows(self, positions: Positions) -> Positions:
-        """Return the row of each listing's first photo: int64, (positions,); -1 if it has none."""
-        if not len(self._rows):
-            return np.full(len(positions), -1, np.int64)
-        starts = self._starts[positions]
-        return np.where(
-            self.photo_count[positions] > 0, self._rows[np.minimum(starts, len(self._rows) - 1)], -1
-        )
+    def rows_of_all(self, positions: Positions) -> tuple[Positions, Positions]:
+        """Return the rows of the photos of listings, and each row's index in ``positions``."""
+        counts = self.photo_count[positions]
+        owners = np.repeat(np.arange(len(positions)), counts)
+        # Starts of the listings' rows, less the number of rows before them.
+        starts = self._starts[positions] - (np.cumsum(counts) - counts)
+        return self._rows[starts[owners] + np.arange(len(owners))], owners
 
     def images_of(self, product_id: str) -> list[str]:
         """Return the ids of a listing's photos."""
@@ -171,10 +194,30 @@ class ListingStore:
         Returns:
             float64, (listings,), km; NaN if a listing's location is unknown.
         """
-        latitude, longitude = self.features.latitude, self.features.longitude
-        if positions is not None:
-            latitude, longitude = latitude[positions], longitude[positions]
-        return distance_km(location.latitude, location.longitude, latitude, longitude)
+        # Many listings are in the same town.
+        distances = distance_km(
+            location.latitude, location.longitude, self._place_latitude, self._place_longitude
+        )
+        return distances[self._place if positions is None else self._place[positions]]
+
+    def sort_keys(
+        self, sort: SortKey, positions: Positions, location: GeoFilter | None
+    ) -> NDArray[np.unsignedinteger]:
+        """Return integers that sort listings. Those without a date, price or distance come last.
+
+        Args:
+            sort: the order.
+            positions: int64, (listings,), the listings.
+            location: the buyer's location, for distances.
+        """
+        if sort != "distance":
+            return self._ranks[sort][positions]
+        if location is None:
+            raise ValueError("sorting by distance requires a location")
+        distances = distance_km(
+            location.latitude, location.longitude, self._place_latitude, self._place_longitude
+        )
+        return ranks(distances)[self._place[positions]]
 
     def mask(self, filters: SearchFilters) -> Mask | None:
         """Return a mask of the listings that pass filters: bool, (listings,); None if no filter is set.
@@ -211,16 +254,16 @@ class ListingStore:
             categories: the selected categories. Listings are counted by the subcategory one level below.
                 A category without subcategories is counted itself.
         """
+        names, part_of_path = self._facet_parts(tuple(categories))
         counts = np.bincount(self.path[positions], minlength=len(self.paths))
-        by_part: dict[str, int] = {}
-        for place in np.flatnonzero(counts).tolist():
-            part = _next_part(self.paths[place], categories)
-            by_part[part] = by_part.get(part, 0) + int(counts[place])
-        prices = self.meant_price[positions]
-        band = np.searchsorted(PRICE_BANDS, prices[~np.isnan(prices)], side="right") - 1
-        in_band = np.bincount(band[band >= 0], minlength=len(PRICE_BANDS)).tolist()
+        in_part = np.zeros(len(names), np.int64)
+        np.add.at(in_part, part_of_path, counts)
+        by_part = [
+            (name, count) for name, count in zip(names, in_part.tolist(), strict=True) if count
+        ]
+        in_band = np.bincount(self._band[positions], minlength=len(PRICE_BANDS) + 1).tolist()[:-1]
         bounds = zip(PRICE_BANDS, (*PRICE_BANDS[1:], None), in_band, strict=True)
-        ordered = sorted(by_part.items(), key=lambda item: (-item[1], item[0]))
+        ordered = sorted(by_part, key=lambda item: (-item[1], item[0]))
         return Facets(
             [CategoryCount(path, count) for path, count in ordered],
             [PriceBand(low, high, count) for low, high, count in bounds],
@@ -254,6 +297,32 @@ def _encode_labels(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
     labels = tuple(sorted(set(names)))
     codes = {name: code for code, name in enumerate(labels)}
     return labels, np.array([codes[name] for name in names], np.int32)
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.unsignedinteger]:
+    """Return the rank of each value among the distinct ones, NaN last: (values,).
+
+    The type is as small as possible: NumPy sorts 16-bit integers ten times as fast as others.
+    """
+    distinct, ranks = np.unique(values, return_inverse=True)
+    return ranks.astype(np.min_scalar_type(len(distinct)))
+
+
+def _group_places(
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64]
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]]:
+    """Return the latitudes and longitudes of the distinct places, and each listing's place."""
+    latitudes, longitudes = ranks(latitude).astype(np.int64), ranks(longitude).astype(np.int64)
+    code = latitudes * (longitudes.max(initial=0) + 1) + longitudes
+    _, example, place = np.unique(code, return_index=True, return_inverse=True)
+    return (latitude[example], longitude[example]), place
+
+
+def _next_parts(
+    paths: Sequence[str], categories: tuple[str, ...]
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the paths cut to one part below the selected categories, and the index of each in these."""
+    return _encode_labels([_next_part(path, categories) for path in paths])
 
 
 def _next_part(path: str, categories: Sequence[str]) -> str:

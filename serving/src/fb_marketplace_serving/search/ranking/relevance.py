@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import CandidateSet, QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.listings.listing_store import Positions
+from fb_marketplace_serving.search.listings.listing_store import Mask, Positions, ranks
 from fb_marketplace_serving.search.ranking.ranker import RankerError, load_booster
 from fb_marketplace_serving.search.ranking.ranking_features import FEEDBACK_DOCS, photo_categories
 
@@ -50,13 +50,21 @@ INCREASING: Final = frozenset(
 )
 """Features that can only raise the probability."""
 
+MAX_TABLE: Final = 2**20
+"""Maximum size of a table of all possible codes."""
+
 
 class RelevanceError(ValueError):
     """Bytes that are not a relevance model."""
 
 
 class RelevanceFeatures:
-    """The features of all listings for one query. Votes and terms are counted once."""
+    """The features of all listings for one query. Votes and terms are counted once.
+
+    Attributes:
+        listings: the listings.
+        candidates: int64, (candidates,), positions of the candidates, sorted.
+    """
 
     def __init__(
         self,
@@ -74,19 +82,28 @@ class RelevanceFeatures:
                 own listing.
             labels: classes of ``query.photo_categories``.
         """
-        self._listings = indexes.listings
+        self.candidates = candidates.positions
+        self.listings = indexes.listings
         best = np.lexsort((candidates.positions, -candidates.fused))[:FEEDBACK_DOCS]
-        self._voters, self._weights = candidates.positions[best], candidates.fused[best]
-        self._total = float(self._weights.sum())
-        self._path_votes = self._votes(self._listings.path, len(self._listings.paths))
-        self._root_votes = self._votes(self._listings.root, len(self._listings.categories))
+        voters = np.sort(best)
+        self._own = _SomeListings(candidates.positions[voters], candidates.fused[voters])
+        votes = candidates.positions[best], candidates.fused[best]
+        self._total = float(votes[1].sum())
+        self._path_votes = _count(self.listings.path, len(self.listings.paths), *votes)
+        self._root_votes = _count(self.listings.root, len(self.listings.categories), *votes)
+        # Paths with equal votes form a class: those without votes that have a root category in common.
+        self._class_of_path = self.listings.root[self.listings.first_of_path].astype(np.int64)
+        voted, roots = np.flatnonzero(self._path_votes), len(self.listings.categories)
+        self._class_of_path[voted] = roots + np.arange(len(voted))
+        self._classes = roots + len(voted)
         self._matches = indexes.bm25.match(query.words) if query.words else None
-        self._photo_category = photo_categories(query, self._listings, labels)
+        self._photo_category = photo_categories(query, self.listings, labels)
         nothing = np.zeros(len(candidates))
         photos = candidates.similarity.get("image", nothing)
         is_listed = candidates.rank.get("image", nothing) > 0
-        self._photo_positions = candidates.positions[is_listed]
-        self._photo_similarity = photos[is_listed].astype(np.float64)
+        self._photos = _SomeListings(
+            candidates.positions[is_listed], photos[is_listed].astype(np.float64)
+        )
 
     @property
     def nearest_path(self) -> tuple[str, float] | None:
@@ -94,71 +111,60 @@ class RelevanceFeatures:
         if not self._total:
             return None
         path = int(np.argmax(self._path_votes))
-        return self._listings.paths[path], float(self._path_votes[path]) / self._total
+        return self.listings.paths[path], float(self._path_votes[path]) / self._total
+
+    @property
+    def matches(self) -> Positions:
+        """The listings that share terms with the query, sorted: int64, (matches,)."""
+        return np.empty(0, np.int64) if self._matches is None else self._matches.documents
 
     def of(self, positions: Positions) -> NDArray[np.float64]:
         """Return the features of listings: float64, (positions, features)."""
-        own, similarity = np.zeros(len(self._listings)), np.full(len(self._listings), np.nan)
-        own[self._voters] = self._weights
-        similarity[self._photo_positions] = self._photo_similarity
         return self._rows(
-            self._listings.path[positions],
-            self._listings.root[positions],
-            (self._matches.title[positions], self._matches.text[positions])
-            if self._matches
-            else None,
-            own[positions],
-            similarity[positions],
+            positions, self._own.look_up(positions, 0.0), self._photos.look_up(positions, np.nan)
         )
 
-    def of_all(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the features of all listings, equal ones once.
+    def of_groups(self, positions: Positions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the features of listings that are not candidates, equal ones once.
+
+        Args:
+            positions: int64, (positions,). Candidates get the features without their own vote and photo.
 
         Returns:
-            float64, (rows, features); and int64, (listings,), the row of each listing.
+            float64, (groups, features); and int64, (positions,), the group of each listing.
         """
-        listings = self._listings
-        # Without terms in common, a listing's features are those of its path.
-        first = listings.first_of_path
-        row = listings.path.astype(np.int64)
-        none = np.zeros(len(first))
-        matches = None if self._matches is None else (none, none)
-        parts = [self._rows(listings.path[first], listings.root[first], matches)]
-        if self._matches is not None and len(documents := self._matches.documents):
-            title, text = self._matches.title[documents], self._matches.text[documents]
-            titles, title_code = np.unique(title, return_inverse=True)
-            texts, text_code = np.unique(text, return_inverse=True)
-            code = (row[documents] * len(titles) + title_code) * len(texts) + text_code
-            _, example, group = np.unique(code, return_index=True, return_inverse=True)
-            row[documents] = len(first) + group
-            chosen = documents[example]
-            parts.append(
-                self._rows(
-                    listings.path[chosen], listings.root[chosen], (title[example], text[example])
-                )
-            )
-        special = np.union1d(self._voters, self._photo_positions).astype(np.int64)
-        row[special] = sum(map(len, parts)) + np.arange(len(special))
-        return np.concatenate([*parts, self.of(special)]), row
+        code, count = self._class_of_path[self.listings.path[positions]], self._classes
+        if self._matches is not None:
+            code += count * self._matches.group[positions].astype(np.int64)
+            count *= len(self._matches.text_of_group)
+        example, group = _group_equal(code, count)
+        return self._rows(positions[example]), group
+
+    def without_terms(self) -> NDArray[np.float64]:
+        """Return the features of all listings without any term of the query, equal ones once.
+
+        Returns:
+            float64, (groups, features).
+        """
+        example, _ = _group_equal(self._class_of_path, self._classes)
+        return self._rows(self.listings.first_of_path[example], has_terms=False)
 
     def _rows(
         self,
-        path: NDArray[np.int32],
-        root: NDArray[np.int32],
-        matches: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
-        own: NDArray[np.float64] | None = None,
-        similarity: NDArray[np.float64] | None = None,
+        positions: Positions,
+        own: NDArray[np.float64] | float = 0.0,
+        similarity: NDArray[np.float64] | float = np.nan,
+        has_terms: bool = True,
     ) -> NDArray[np.float64]:
         """Build rows of features.
 
         Args:
-            path: category paths.
-            root: their root categories.
-            matches: shares of the terms in the title and the text; None without words.
+            positions: the listings.
             own: weight of the listing's own vote, which does not count.
             similarity: similarity by the photo source.
+            has_terms: False for a listing like this one without any term of the query.
         """
-        own = np.zeros(len(path)) if own is None else own
+        path, root = self.listings.path[positions], self.listings.root[positions]
         remaining, total = np.maximum(self._total - own, 1e-12), max(self._total, 1e-12)
         columns: dict[str, Any] = {
             "voted_path": (self._path_votes[path] - own) / remaining,
@@ -166,27 +172,69 @@ class RelevanceFeatures:
             "best_path_vote": self._path_votes.max(initial=0) / total,
             "best_category_vote": self._root_votes.max(initial=0) / total,
         }
-        if matches is not None and self._matches is not None:
-            columns["title_share"], columns["text_share"] = matches
+        if self._matches is not None:
+            group = self._matches.group[positions] if has_terms else np.zeros(len(positions), int)
+            columns["title_share"] = self._matches.title_of_group[group]
+            columns["text_share"] = self._matches.text_of_group[group]
             columns["unknown_share"] = self._matches.unknown
             columns["query_terms"] = self._matches.terms
         if self._photo_category is not None:
             columns["photo_category"] = self._photo_category[root]
-        if len(self._photo_similarity):
-            best = float(self._photo_similarity.max())
+        if len(self._photos.values):
+            best = float(self._photos.values.max())
             columns["best_photo_similarity"] = best
-            if similarity is not None:
-                columns["photo_similarity"] = similarity
-                columns["photo_similarity_gap"] = similarity - best
-        rows = np.full((len(path), len(RELEVANCE_FEATURES)), np.nan)
+            columns["photo_similarity"] = similarity
+            columns["photo_similarity_gap"] = similarity - best
+        rows = np.full((len(positions), len(RELEVANCE_FEATURES)), np.nan)
         for column, name in enumerate(RELEVANCE_FEATURES):
             if name in columns:
                 rows[:, column] = columns[name]
         return rows
 
-    def _votes(self, codes: NDArray[np.int32], count: int) -> NDArray[np.float64]:
-        votes = np.bincount(codes[self._voters], weights=self._weights, minlength=count)
-        return votes.astype(np.float64)
+
+class _SomeListings(NamedTuple):
+    """Values of some listings, sorted by position."""
+
+    positions: Positions
+    values: NDArray[np.float64]
+
+    def look_up(self, positions: Positions, default: float) -> NDArray[np.float64]:
+        """Return the values of listings: float64, (positions,)."""
+        if not len(self.positions):
+            return np.full(len(positions), default)
+        places = np.minimum(np.searchsorted(self.positions, positions), len(self.positions) - 1)
+        return np.where(self.positions[places] == positions, self.values[places], default)
+
+
+def _count(
+    codes: NDArray[np.int32], count: int, voters: Positions, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the votes for each code: float64, (count,)."""
+    votes = np.bincount(codes[voters], weights=weights, minlength=count)
+    return votes.astype(np.float64)
+
+
+def _group_equal(
+    codes: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group equal codes, which are smaller than a count.
+
+    Returns:
+        int64, (groups,), an index of each group; and int64, (codes,), the group of each code.
+    """
+    if count > MAX_TABLE:
+        _, example, group = np.unique(codes, return_index=True, return_inverse=True)
+        return example, group
+    # A table is twenty times as fast as sorting.
+    is_used = np.zeros(count, np.bool_)
+    is_used[codes] = True
+    used = np.flatnonzero(is_used)
+    number = np.empty(count, np.int64)
+    number[used] = np.arange(len(used))
+    group = number[codes]
+    example = np.empty(len(used), np.int64)
+    example[group] = np.arange(len(codes))
+    return example, group
 
 
 class RelevanceModel(NamedTuple):
@@ -229,10 +277,44 @@ class RelevanceModel(NamedTuple):
         probabilities: NDArray[np.float64] = self.booster.predict(features, num_threads=1)
         return probabilities
 
-    def of_all(self, features: RelevanceFeatures) -> NDArray[np.float64]:
-        """Compute the probability of every listing: float64, (listings,)."""
-        rows, row = features.of_all()
-        return self.probabilities(rows)[row]
+
+class Relevance:
+    """Probability of each listing of the market for one query. Only what is read is computed."""
+
+    def __init__(self, model: RelevanceModel, features: RelevanceFeatures) -> None:
+        self._model, self._features = model, features
+
+    def of(self, positions: Positions) -> NDArray[np.float64]:
+        """Return the probabilities of listings: float64, (positions,)."""
+        return self._model.probabilities(self._features.of(positions))
+
+    def others(self, minimum: float, mask: Mask | None) -> Positions:
+        """Return the listings that are not candidates but reach a probability.
+
+        Args:
+            minimum: the probability.
+            mask: bool, (listings,), the listings to return; None for all.
+
+        Returns:
+            int64, (others,), most relevant first; ties by position.
+        """
+        features, model = self._features, self._model
+        positions = features.matches
+        # Few queries are so clear that a listing is relevant without any of their terms.
+        if model.probabilities(features.without_terms()).max(initial=0.0) >= minimum:
+            positions = np.arange(len(features.listings))
+        rows, group = features.of_groups(positions)
+        probabilities = model.probabilities(rows)
+        passes = (probabilities >= minimum)[group]
+        if mask is not None:
+            passes &= mask[positions]
+        passing = np.flatnonzero(passes)
+        positions = positions[passing]
+        candidates = np.searchsorted(positions, features.candidates)
+        candidates = candidates[np.append(positions, -1)[candidates] == features.candidates]
+        positions = np.delete(positions, candidates)
+        group = np.delete(group[passing], candidates)
+        return positions[np.argsort(ranks(-probabilities)[group], kind="stable")]
 
 
 def relevance_bytes(trees: str, threshold: float) -> bytes:

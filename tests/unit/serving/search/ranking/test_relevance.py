@@ -10,7 +10,9 @@ from support.builders.small_search import relevance_model
 from fb_marketplace_serving.search.candidates import QueryVectors, collect_candidates
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import SearchFilters
+from fb_marketplace_serving.search.ranking import relevance
 from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import compute_features
 from fb_marketplace_serving.search.ranking.relevance import (
     RELEVANCE_FEATURES,
     RelevanceError,
@@ -32,8 +34,13 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def engine(small, ranker_model, model):
-    return SearchEngine(small.searched, Ranker.from_bytes(ranker_model), LABELS, model)
+def ranker(ranker_model):
+    return Ranker.from_bytes(ranker_model)
+
+
+@pytest.fixture(scope="module")
+def engine(small, ranker, model):
+    return SearchEngine(small.searched, ranker, LABELS, model)
 
 
 def queries(count, seed=0):
@@ -46,21 +53,26 @@ def features_of(market, query, mask=None):
     return RelevanceFeatures(market.searched, query, candidates, LABELS)
 
 
-def test_all_listings_have_the_features_of_each_alone(small):
-    everything = np.arange(len(small.catalogue))
+@pytest.mark.parametrize("max_table", [0, 2**20])
+def test_groups_have_the_features_of_each_listing_alone(small, monkeypatch, max_table):
+    monkeypatch.setattr(relevance, "MAX_TABLE", max_table)
     for query, filters in queries(60):
         features = features_of(small, query, small.catalogue.mask(filters))
+        others = np.setdiff1d(np.arange(len(small.catalogue)), features.candidates)
 
-        rows, row = features.of_all()
+        rows, group = features.of_groups(others)
 
-        np.testing.assert_array_equal(rows[row], features.of(everything))
+        np.testing.assert_array_equal(rows[group], features.of(others))
+        silent = features.of(np.setdiff1d(others, features.matches))
+        known = {row.tobytes() for row in features.without_terms()}
+        assert {row.tobytes() for row in silent} <= known
 
 
 def test_equal_listings_are_computed_once(small):
     texts = [query for query, _ in queries(30) if query.photo is None]
     assert texts
     for query in texts:
-        rows, _ = features_of(small, query).of_all()
+        rows, _ = features_of(small, query).of_groups(np.arange(len(small.catalogue)))
         assert len(rows) < len(small.catalogue) / 2
 
 
@@ -78,29 +90,43 @@ def test_own_vote_does_not_count(small):
     assert (features.of(others)[:, voted] == 1).all()
 
 
+@pytest.mark.parametrize("threshold", [0.02, 0.3])
 @pytest.mark.parametrize("sort", SORTS)
-def test_results_are_all_listings_that_pass_in_every_order(small, engine, model, sort):
-    prices = small.catalogue.price
-    for query, filters in queries(60, seed=1):
+def test_results_equal_brute_force_in_every_order(small, engine, ranker, model, sort, threshold):
+    store = small.catalogue
+    for query, filters in queries(40, seed=1):
         if sort == "distance" and filters.location is None:
             continue
-        mask = small.catalogue.mask(filters)
+        mask = store.mask(filters)
         candidates = collect_candidates(small.searched, query, mask)
         alone = RelevanceFeatures(small.searched, query, candidates, LABELS)
-        probabilities = model.probabilities(alone.of(np.arange(len(small.catalogue))))
-        expected = np.flatnonzero(
-            (probabilities >= 0.3) & (True if mask is None else mask)
-        ).tolist()
+        probabilities = model.probabilities(alone.of(np.arange(len(store))))
+        features = compute_features(candidates, query, store, LABELS, filters.location)
+        scores = dict(
+            zip(candidates.positions.tolist(), ranker.scores(features).tolist(), strict=True)
+        )
+        values = store.created_at if sort == "newest" else store.meant_price
+        if sort == "distance":
+            values = store.distances(filters.location)
+        passing = {}
+        for position in range(len(store)):
+            probability = probabilities[position]
+            if probability >= threshold and (mask is None or mask[position]):
+                value = 0.0 if sort == "relevance" else values[position]
+                value = -value if sort in {"newest", "price_desc"} else value
+                best = (0, -scores[position]) if position in scores else (1, -probability)
+                passing[position] = (np.isnan(value), 0 if np.isnan(value) else value, *best)
+        families: dict[int, list[int]] = {}
+        for position in sorted(passing, key=lambda position: (*passing[position], position)):
+            families.setdefault(store.features.family[position], []).append(position)
 
-        results = engine.search(query, filters, sort, min_relevance=0.3)
+        results = engine.search(query, filters, sort, min_relevance=threshold)
 
-        positions = [place for hit in results.hits for place in (hit.position, *hit.duplicates)]
-        assert sorted(positions) == expected
-        assert results.total_listings == len(expected)
-        if sort.startswith("price"):
-            in_order = prices[[hit.position for hit in results.hits]]
-            in_order = in_order[~np.isnan(in_order)]
-            assert (np.diff(in_order) * (1 if sort == "price_asc" else -1) >= 0).all()
+        assert [[hit.position, *hit.duplicates] for hit in results.hits] == list(families.values())
+        assert [hit.score for hit in results.hits] == pytest.approx(
+            [scores.get(first, np.nan) for first, *_ in families.values()], nan_ok=True
+        )
+        assert results.total_listings == len(passing)
 
 
 def test_threshold_changes_neither_scores_nor_order(engine):
