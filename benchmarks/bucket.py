@@ -205,7 +205,7 @@ def plain(url: str, bucket: str) -> float:
     files = folder.files()[:BATCH]
     read = partial(read_photo_batch, folder=folder, limits=canonical.Limits())
     for batch in batch_by_bytes(files, BATCH):
-        usable, _ = read([PhotoRequest(file.key, file.key, "product", file) for file in batch])
+        usable, *_ = read([PhotoRequest(file.key, file.key, "product", file) for file in batch])
         keyed_table.insert(table, usable)
     return len(files) / (time.perf_counter() - started)
 
@@ -219,8 +219,9 @@ def ours(url: str, bucket: str) -> float:
     matched = matched_with_rows(files)
     settings = CleaningParameters.model_validate(base_parameters())
     started = before = 0.0
-    for number, (usable, _) in enumerate(
-        read_photos(matched, folder, frozenset(), frozenset(), settings)
+    nothing: frozenset[str] = frozenset()
+    for number, (usable, *_) in enumerate(
+        read_photos(matched, folder, nothing, nothing, nothing, settings)
     ):
         if isinstance(usable, KeepOnly):
             continue

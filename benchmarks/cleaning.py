@@ -213,9 +213,9 @@ def read_into_table(folder: Path, count: int) -> None:
     settings = base_parameters()
     table = str(folder / "table.lance")
     keyed_table.ensure_table(table, IMAGES)
-    for usable, _ in read_photos(
-        matched, source, frozenset(), frozenset(), CleaningParameters.model_validate(settings)
-    ):
+    parameters = CleaningParameters.model_validate(settings)
+    nothing: frozenset[str] = frozenset()
+    for usable, *_ in read_photos(matched, source, nothing, nothing, nothing, parameters):
         if not isinstance(usable, KeepOnly):
             keyed_table.insert(table, usable)
     assert len(keyed_table.open_table(table)) == count

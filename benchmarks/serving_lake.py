@@ -10,7 +10,10 @@ from photos_of_sample import sample_photos
 from serving_original import LABELS, resnet50
 from training import recipe
 
-from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.listings.listing_features import (
+    build_descriptions,
+    build_listing_cards,
+)
 from fb_marketplace.pipelines.release.build_manifest import describe_release
 from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
@@ -82,7 +85,9 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
         "image_index": index_bytes,
         "image_index_ids": ids_bytes,
         "listings": build_listing_cards(products),
+        "descriptions": build_descriptions(products.assign(description="A thing for sale.")),
         "release_photos": pack_photos(images),
+        "release_display_photos": pack_photos(images),
         "release_measures": b"",
     }
     for name, data in contents.items():
@@ -100,7 +105,9 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
             "image_index": files["image_index"],
             "image_index_ids": files["image_index_ids"],
             "listings": files["listings"],
+            "descriptions": files["descriptions"],
             "release_photos": files["release_photos"],
+            "release_display_photos": files["release_display_photos"],
             "release_measures": files["release_measures"],
         },
         photo_files=sizes,

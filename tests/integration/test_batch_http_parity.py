@@ -20,7 +20,10 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning.photos import image_product_ids, read_photos
 from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
 from fb_marketplace.pipelines.indexing.build_index import build_image_index
-from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.listings.listing_features import (
+    build_descriptions,
+    build_listing_cards,
+)
 from fb_marketplace.pipelines.release.build_manifest import describe_release
 from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
 from fb_marketplace.sample.photo_files import render_photo_file
@@ -143,7 +146,9 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
         "image_index": built.vectors,
         "image_index_ids": built.ids,
         "listings": build_listing_cards(listings(products["product_id"])),
+        "descriptions": build_descriptions(listings(products["product_id"])),
         "release_photos": pack_photos(images),
+        "release_display_photos": pack_photos(images),
         "release_measures": b"case by case",
     }
     for name, data in files.items():
@@ -159,7 +164,9 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
             "image_index": stored["image_index"],
             "image_index_ids": stored["image_index_ids"],
             "listings": stored["listings"],
+            "descriptions": stored["descriptions"],
             "release_photos": stored["release_photos"],
+            "release_display_photos": stored["release_display_photos"],
             "release_measures": stored["release_measures"],
         },
         photo_files=existing_sizes(str(tmp_path / FOLDER)),
@@ -210,8 +217,10 @@ def clean(lake, uploads, cleaning):
     keyed_table.ensure_table(url, IMAGES)
     one_process = cleaning.photos.model_copy(update={"processes": 1, "photos_per_batch": 16})
     values = cleaning.model_copy(update={"photos": one_process})
-    _, *batches = read_photos(matched, PhotoSource(str(folder)), frozenset(), frozenset(), values)
-    for usable, unusable in batches:
+    nothing = frozenset()
+    source = PhotoSource(str(folder))
+    _, *batches = read_photos(matched, source, nothing, nothing, nothing, values)
+    for usable, unusable, _ in batches:
         assert unusable.to_pylist() == []
         keyed_table.insert(url, usable)
     return keyed_table.open_table(url)
@@ -230,9 +239,9 @@ def vectors(lake, images, encoder, base_parameters):
 
 def listings(product_ids):
     visible = {"currency": "GBP", "category": "Home", "category_path": "Home / Chairs"}
-    return pd.DataFrame({"product_id": product_ids, "title": "A chair", "price": 1.0}).assign(
-        **visible, town=None, county=None, price_flag=None
-    )
+    return pd.DataFrame(
+        {"product_id": product_ids, "title": "A chair", "description": "Sit.", "price": 1.0}
+    ).assign(**visible, town=None, county=None, price_flag=None)
 
 
 class Asked:

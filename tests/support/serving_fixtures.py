@@ -206,6 +206,9 @@ def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
             of=list(photos_of.values()),
             searchable=True,
             same={"p-copy": "p-chair"},
+            displays={
+                name: small_release.draw_display(name) for name in photos_of if name == "img-red"
+            },
         )
 
     return make

@@ -46,7 +46,11 @@ MIN_LETTERS: Final = 8
 _BYTES: Final = "\0"
 """Text that stands for the bytes of a photo."""
 
-_PHOTO_COLUMNS: Final = ("image_id", "sha256", "source_sha256", "jpeg")
+_PHOTO_DIGESTS: Final = {
+    f"03_primary/images{TABLE}": ["sha256", "source_sha256"],
+    f"03_primary/display_photos{TABLE}": ["sha256"],
+}
+"""Tables of photos, with their columns of digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,9 @@ def fingerprints_of(
                 if row["product_id"] in product_ids and row["title"]:
                     titles.setdefault(row["product_id"], row["title"])
     own_photos, other_digests = _photos(lake, product_ids)
-    digests = {photo[name] for photo in own_photos for name in ("sha256", "source_sha256")}
+    digests = {
+        photo[name] for photo in own_photos for name in ("sha256", "source_sha256") if name in photo
+    }
     photos = {hashlib.sha256(photo).hexdigest(): photo for photo in known.photos}
     photos |= {photo["sha256"]: photo["jpeg"] for photo in own_photos}
     return ListingFingerprints(
@@ -180,20 +186,20 @@ def _identifying(
 
 
 def _photos(lake: Lake, product_ids: frozenset[str]) -> tuple[list[dict[str, Any]], set[str]]:
-    """Return the photos of listings in all table versions, and the digests of all other photos."""
+    """Return the photos and renditions of listings in all table versions, and all others' digests."""
     import pyarrow.compute as pc
 
     photos: dict[str, dict[str, Any]] = {}
     other_digests: set[str] = set()
-    digests = ["sha256", "source_sha256"]
-    for dataset, _ in _named_versions(lake, f"03_primary/images{TABLE}"):
-        for condition in _conditions("product_id", product_ids):
-            own = dataset.to_table(columns=list(_PHOTO_COLUMNS), filter=condition)
-            photos |= {photo["sha256"]: photo for photo in own.to_pylist()}
-        table = dataset.to_table(columns=["product_id", *digests])
-        others = table.filter(pc.invert(_is_any(table["product_id"], product_ids)))
-        other_digests |= {digest for name in digests for digest in others[name].to_pylist()}
-    return list(photos.values()), other_digests
+    for table, digests in _PHOTO_DIGESTS.items():
+        for dataset, _ in _named_versions(lake, table):
+            for condition in _conditions("product_id", product_ids):
+                own = dataset.to_table(columns=["image_id", *digests, "jpeg"], filter=condition)
+                photos |= {photo["sha256"]: photo for photo in own.to_pylist() if photo["jpeg"]}
+            rows = dataset.to_table(columns=["product_id", *digests])
+            others = rows.filter(pc.invert(_is_any(rows["product_id"], product_ids)))
+            other_digests |= {digest for name in digests for digest in others[name].to_pylist()}
+    return list(photos.values()), other_digests - {None}
 
 
 def _scan_table(

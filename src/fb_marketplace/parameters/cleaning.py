@@ -171,6 +171,13 @@ class PhotoParameters(Parameters):
     processes: Annotated[int, Field(ge=0, description="0: one per core")]
 
 
+class DisplayParameters(Parameters):
+    """Display renditions: the form of the photos that people look at."""
+
+    side: Annotated[int, Field(ge=0, le=1024, description="maximum; 0: no renditions")] = 1024
+    max_bytes: Annotated[int, Field(ge=16 * 1024)] = 200 * 1024
+
+
 class DuplicateParameters(Parameters):
     """Thresholds of duplicate photos. ``benchmarks/duplicates.py`` measures the defaults."""
 
@@ -239,3 +246,4 @@ class CleaningParameters(Parameters):
     category: CategoryParameters
     text: TextParameters
     photos: PhotoParameters
+    display: DisplayParameters = DisplayParameters()

@@ -24,6 +24,17 @@ IMAGES = pa.schema(
     ]
 )
 
+DISPLAY_PHOTOS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("product_id", pa.string(), nullable=False),
+        # Null if the uploaded file is the canonical photo.
+        pa.field("jpeg", pa.large_binary()),
+        pa.field("sha256", pa.string()),
+    ]
+)
+
 REJECTED_PHOTOS = pa.schema(
     [
         *_SOURCE,

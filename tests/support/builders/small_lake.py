@@ -15,6 +15,7 @@ from fb_marketplace.storage.lake_layout import started_at
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.release.manifest import (
     ARTIFACTS,
+    PHOTO_TABLES,
     Abstention,
     Canary,
     Manifest,
@@ -91,7 +92,7 @@ class SmallLake:
             name: self.file(
                 f"07_model_output/{name}.bin",
                 run,
-                sink.getvalue().to_pybytes() if name == "release_photos" else name.encode(),
+                sink.getvalue().to_pybytes() if name in PHOTO_TABLES else name.encode(),
             )
             for name in ARTIFACTS
         }

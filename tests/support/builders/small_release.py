@@ -2,19 +2,22 @@
 
 import base64
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 from support.builders import small_search
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.release.descriptions import write_descriptions
 from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
-from fb_marketplace_serving.release.photo_store import FOLDER, file_name
+from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
 from fb_marketplace_serving.storage.lake import Lake
 
 FILES = {
@@ -22,9 +25,18 @@ FILES = {
     "image_index": "index.faiss",
     "image_index_ids": "ids.parquet",
     "listings": "listings.parquet",
+    "descriptions": "descriptions.parquet",
     "release_photos": "photos.parquet",
+    "release_display_photos": "display_photos.parquet",
     "release_measures": "measures.parquet",
 }
+
+
+def draw_display(name: str) -> bytes:
+    """Draw a photo of one colour, ``img-red``, as large as a display rendition."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480), name.removeprefix("img-")).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def make_release(
@@ -40,6 +52,8 @@ def make_release(
     of: Sequence[str] | None = None,
     searchable: bool = False,
     same: Mapping[str, str] | None = None,
+    displays: Mapping[str, bytes] | None = None,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Write the artifacts of a release below a folder of a lake, and give its manifest, unpublished.
 
@@ -57,6 +71,8 @@ def make_release(
         of: the listing of each photo.
         searchable: whether it can be searched by words.
         same: listings that show the same as another, by that other.
+        displays: display renditions of photos, by id.
+        descriptions: descriptions by listing; one of a title where it has none.
     """
     root = lake / folder
     root.mkdir(parents=True)
@@ -70,7 +86,14 @@ def make_release(
     (root / FILES["image_index"]).write_bytes(index_bytes)
     (root / FILES["image_index_ids"]).write_bytes(ids_bytes)
     pq.write_table(listings, root / FILES["listings"])
-    pq.write_table(_store_photos(lake, canonical), root / FILES["release_photos"])
+    rows = sorted(listings.to_pylist(), key=lambda row: row["product_id"])
+    texts = {row["product_id"]: f"About: {row['title']}" for row in rows} | (descriptions or {})
+    (root / FILES["descriptions"]).write_bytes(write_descriptions([*texts], [*texts.values()]))
+    for name, photos_ in (
+        ("release_photos", canonical),
+        ("release_display_photos", displays or {}),
+    ):
+        pq.write_table(_store_photos(lake, photos_), root / FILES[name])
     measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
     pq.write_table(pa.table(measures), root / FILES["release_measures"])
     files = dict(FILES)
@@ -110,7 +133,7 @@ def make_release(
 def _store_photos(lake: Path, result: Mapping[str, bytes]) -> pa.Table:
     """Write photos into two files like the release pipeline and return their positions."""
     rows, names = [], sorted(result)
-    for part in (names[:2], names[2:]):
+    for part in filter(None, (names[:2], names[2:])):
         data = b"".join(result[name] for name in part)
         file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
         (lake / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -121,4 +144,5 @@ def _store_photos(lake: Path, result: Mapping[str, bytes]) -> pa.Table:
                 {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
             )
             offset += size
-    return pa.Table.from_pylist(rows)
+    types = (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary())
+    return pa.Table.from_pylist(rows, pa.schema(list(zip(COLUMNS, types, strict=True))))

@@ -16,6 +16,7 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.descriptions import write_descriptions
 from fb_marketplace_serving.release.manifest import (
     Abstention,
     Canary,
@@ -45,7 +46,9 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         "image_index": index,
         "image_index_ids": ids,
         "listings": listings,
+        "descriptions": write_descriptions(["p"], ["Solid oak."]),
         "release_photos": pack_photos(images),
+        "release_display_photos": pack_photos(images),
         "release_measures": b"for the next gate",
     }
     for name, content in built.items():

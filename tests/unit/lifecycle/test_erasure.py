@@ -19,7 +19,7 @@ from fb_marketplace.lifecycle.erasure import (
     read_receipts,
 )
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
-from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
@@ -57,9 +57,16 @@ def photo(product):
     }
 
 
+def rendition(product):
+    """A row of the table of display renditions."""
+    row = photo(product)
+    same = {name: row[name] for name in ("key", "image_id", "product_id")}
+    return same | {"jpeg": b"large " + row["jpeg"], "sha256": row["sha256"][::-1]}
+
+
 def whole_run(lake, day, products):
     """Write the outputs of a full run of listings with a photo and a title each."""
-    run, url = version(day), str(lake.root / "03_primary/images.lance")
+    run = version(day)
     lake.file("02_intermediate/source_manifest.json", run)
     listed = [
         {"product_id": name, "title": f"A fine {name[:-9]}", "description": "x"}
@@ -70,10 +77,16 @@ def whole_run(lake, day, products):
     photos = [photo(name) for name in products]
     rows = [{"image_id": item["image_id"], "product_id": item["product_id"]} for item in photos]
     lake.file("02_intermediate/cleaned_image_rows.parquet", run, parquet(rows))
-    keyed_table.ensure_table(url, IMAGES)
-    keyed_table.retain(url, frozenset(item["key"] for item in photos))
-    number = keyed_table.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
-    keyed_table.tag(url, run, number)
+    renditions = [rendition(name) for name in products]
+    for name, table, schema in (
+        ("images", photos, IMAGES),
+        ("display_photos", renditions, DISPLAY_PHOTOS),
+    ):
+        url = str(lake.root / f"03_primary/{name}.lance")
+        keyed_table.ensure_table(url, schema)
+        keyed_table.retain(url, frozenset(item["key"] for item in table))
+        number = keyed_table.insert(url, pa.Table.from_pylist(table, schema=schema))
+        keyed_table.tag(url, run, number)
     history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
     lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
     lake.release(run, b"".join(item["jpeg"] for item in photos))
@@ -102,8 +115,8 @@ def test_fingerprints_have_ids_title_and_photos(url):
         frozenset([LAMP]),
         frozenset([f"photo-of-{LAMP}"]),
         frozenset(["A fine lamp"]),
-        frozenset([photo(LAMP)["sha256"], photo(LAMP)["source_sha256"]]),
-        frozenset([photo(LAMP)["jpeg"]]),
+        frozenset([photo(LAMP)["sha256"], photo(LAMP)["source_sha256"], rendition(LAMP)["sha256"]]),
+        frozenset([photo(LAMP)["jpeg"], rendition(LAMP)["jpeg"]]),
     )
 
 
@@ -112,6 +125,9 @@ def test_shared_content_is_no_fingerprint(lake, url):
     copy = photo("lamp-00000000") | {name: photo(LAMP)[name] for name in ("jpeg", "sha256")}
     table = f"{url}/03_primary/images.lance"
     keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
+    copy = rendition(LAMP) | {"key": "copy", "product_id": "lamp-00000000"}
+    table = f"{url}/03_primary/display_photos.lance"
+    keyed_table.insert(table, pa.Table.from_pylist([copy], schema=DISPLAY_PHOTOS))
 
     result = fingerprints_of(Lake(url), frozenset([LAMP]))
 
@@ -230,7 +246,8 @@ def test_scan_changes_nothing(lake, url):
 
     result = find_listings(Lake(url), [LAMP])
 
-    assert {hit.path for hit in result.hits} >= {"03_primary/images.lance"}
+    tables = {"03_primary/images.lance", "03_primary/display_photos.lance"}
+    assert {hit.path for hit in result.hits} >= tables
     assert not read_erasure_list(Lake(url)).products
     assert lake.files() == before
 
@@ -250,8 +267,9 @@ def test_erased_listing_is_gone_and_others_remain(lake, url):
     assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
     assert not [path for path in texts if version(1) in path or version(2) in path]
     assert read_pointer(Lake(url)).version == output["current_release"] == version(3)
-    table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
-    assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
+    for name in ("images", "display_photos"):
+        table = keyed_table.open_table(f"{url}/03_primary/{name}.lance", version(3))
+        assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
 def test_several_listings_are_erased_by_one_run(lake, url):

@@ -3,13 +3,15 @@
 A canonical photo is a baseline sRGB JPEG of 256 × 256 pixels: upright, letterboxed on black, transparency
 composed on white, without metadata. Cleaning stores it, and the server makes it from every upload, so
 indexed photos and uploads are processed in the same way. A canonical photo is returned byte for byte.
+
+People look at a larger form, the display rendition, which cleaning makes from the same file.
 """
 
 import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Literal, get_args
 
@@ -19,7 +21,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from fb_marketplace_serving.imaging.avif_structure import coded_pixels
 from fb_marketplace_serving.imaging.decoding_cost import DecodingCost, decoding_cost, webp_cost
-from fb_marketplace_serving.imaging.letterbox import letterbox
+from fb_marketplace_serving.imaging.letterbox import fit, letterbox
 from fb_marketplace_serving.imaging.structure import (
     END_OF_IMAGE,
     Structure,
@@ -38,6 +40,12 @@ VERSION: Final = 2
 """Version of the conversion. Increase it if the same upload gives another canonical photo."""
 
 JPEG_QUALITY: Final = 90
+
+DISPLAY_VERSION: Final = 1
+"""Version of display renditions. Increase it if the same upload gives another rendition."""
+
+_DISPLAY_QUALITIES: Final = (85, 75, 65, 50)
+_DISPLAY_SHRINKAGE: Final = 0.75
 
 Format = Literal["JPEG", "PNG", "WEBP", "AVIF", "HEIF"]
 Reason = Literal[
@@ -123,11 +131,26 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class DisplaySize:
+    """Bounds of a display rendition.
+
+    Attributes:
+        side: maximum width and height, in pixels.
+        max_bytes: maximum size of the JPEG.
+    """
+
+    side: int = 1024
+    max_bytes: int = 200 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A canonical photo and the properties of its source.
 
     Attributes:
         jpeg: the canonical photo.
+        display: the display rendition: a JPEG, upright, in sRGB, without bars or metadata, and never larger
+            than the source. None if none was requested, or if the source is a canonical photo.
         format: format of the source, by its content.
         width: width of the source as stored, in pixels.
         height: height of the source as stored, in pixels.
@@ -137,6 +160,7 @@ class Photo:
     format: Format
     width: int
     height: int
+    display: bytes | None = None
 
 
 def canonicalize(data: bytes, limits: Limits | None = None) -> bytes:
@@ -144,7 +168,9 @@ def canonicalize(data: bytes, limits: Limits | None = None) -> bytes:
     return read_photo(data, limits).jpeg
 
 
-def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
+def read_photo(
+    data: bytes, limits: Limits | None = None, display: DisplaySize | None = None
+) -> Photo:
     """Return the canonical photo of an upload, with the properties of its source.
 
     The format is detected from the content. A JPEG is decoded at the smallest of libjpeg's scales (1/8 to
@@ -154,18 +180,19 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
     Args:
         data: the bytes of a photo in an accepted format; see :func:`accepted_formats`.
         limits: sizes above which a photo is rejected before it is decoded.
+        display: bounds of the display rendition; None to make none.
 
     Raises:
         PhotoError: the bytes are not a complete, acceptable photo.
     """
     limits = limits or Limits()
     try:
-        return _read(data, limits)
+        return _read(data, limits, display)
     except PhotoError as error:
         scans = scans_without_end(data) if error.reason == "truncated" else None
         if scans is None or not _is_complete(scans, limits):
             raise
-    return _read(scans + END_OF_IMAGE, limits)
+    return _read(scans + END_OF_IMAGE, limits, display)
 
 
 def _is_complete(scans: bytes, limits: Limits) -> bool:
@@ -189,13 +216,31 @@ def _is_complete(scans: bytes, limits: Limits) -> bool:
         return False
 
 
-def _read(data: bytes, limits: Limits) -> Photo:
+def _read(data: bytes, limits: Limits, display: DisplaySize | None) -> Photo:
     with _opened(data, limits) as (format_, image, _):
         width, height = image.size
         if format_ == "JPEG" and is_plain_jpeg(data, SIDE):
             image.load()
             return Photo(data, format_, width, height)
-        return Photo(_encode(letterbox(image, SIDE)), format_, width, height)
+        photo = Photo(_encode(letterbox(image, SIDE)), format_, width, height)
+        if display is None:
+            return photo
+        if format_ != "JPEG":
+            return replace(photo, display=_make_display(image, display))
+    # A JPEG was decoded at the scale of the canonical photo.
+    with _opened(data, limits) as (_, image, _):
+        return replace(photo, display=_make_display(image, display))
+
+
+def _make_display(image: Image.Image, size: DisplaySize) -> bytes:
+    """Return the display rendition: the first quality that fits, or else the first smaller size."""
+    picture = fit(image, min(1.0, size.side / max(image.size)))
+    while True:
+        for quality in _DISPLAY_QUALITIES:
+            data = _encode(picture, quality, optimize=True)
+            if len(data) <= size.max_bytes:
+                return data
+        picture = fit(picture, _DISPLAY_SHRINKAGE)
 
 
 def estimate_cost(data: bytes, limits: Limits | None = None) -> DecodingCost:
@@ -341,10 +386,10 @@ def _check_cost(cost: DecodingCost, format_: Format, limits: Limits) -> None:
         )
 
 
-def _encode(square: Image.Image) -> bytes:
+def _encode(picture: Image.Image, quality: int = JPEG_QUALITY, *, optimize: bool = False) -> bytes:
     buffer = io.BytesIO()
-    square.info.clear()
-    square.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    picture.info.clear()
+    picture.save(buffer, "JPEG", quality=quality, optimize=optimize)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Letterboxing: fits an image, upright, into a black sRGB square; transparency becomes white."""
+"""Resizing to upright sRGB, with or without black bars to a square; transparency becomes white."""
 
 from collections.abc import Callable
 from typing import Final
@@ -30,17 +30,20 @@ def letterbox(image: Image.Image, side: int) -> Image.Image:
         image: an image whose pixels are not loaded yet; a JPEG is decoded at a reduced scale.
         side: width and height of the square, in pixels.
     """
-    scale = side / max(image.size)
+    resized = fit(image, side / max(image.size))
+    square = Image.new("RGB", (side, side))
+    square.paste(resized, ((side - resized.width) // 2, (side - resized.height) // 2))
+    return square
+
+
+def fit(image: Image.Image, scale: float) -> Image.Image:
+    """Return an opened image, upright and in sRGB, resized by a factor; see :func:`letterbox`."""
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image.draft(None, size)
     image.load()
     transpose = _TRANSPOSES.get(_orientation(image))
     resized = _resize_opaque(image, size)
-    if transpose is not None:
-        resized = resized.transpose(transpose)
-    square = Image.new("RGB", (side, side))
-    square.paste(resized, ((side - resized.width) // 2, (side - resized.height) // 2))
-    return square
+    return resized if transpose is None else resized.transpose(transpose)
 
 
 def _resize_opaque(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -54,7 +54,7 @@ def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
     manifest = _manifest(lake, version)
     try:
         files = release_artifacts(lake, manifest)
-    except ReleaseError:  # The table of photos is damaged; its own check will report that.
+    except ReleaseError:  # A table of photos is damaged; its own check will report that.
         files = manifest_artifacts(manifest)
     errors = []
     for number, file in enumerate(files, start=1):
@@ -69,7 +69,9 @@ def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
     if errors:
         others = f" (and {len(errors) - 1} more of {len(files)} files)" if len(errors) > 1 else ""
         raise ReleaseError(f"{errors[0]}{others}; {REPAIR}")
-    Release.from_manifest(lake, manifest).photos.verify()
+    release = Release.from_manifest(lake, manifest)
+    release.photos.verify()
+    release.display_photos.verify()
     report(f"artifacts match; {len(manifest.canaries)} canaries are reproduced")
     return manifest
 

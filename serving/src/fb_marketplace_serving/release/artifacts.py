@@ -3,7 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 
-from fb_marketplace_serving.release.manifest import Artifact, Manifest, ReleaseError, unreadable
+from fb_marketplace_serving.release.manifest import (
+    PHOTO_TABLES,
+    Artifact,
+    Manifest,
+    ReleaseError,
+    unreadable,
+)
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -12,16 +18,19 @@ def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
     """Return all files of a release except its manifest; photo files come last.
 
     Raises:
-        ReleaseError: the artifact ``release_photos``, which lists the photo files, is damaged.
+        ReleaseError: an artifact that lists the photo files is damaged.
     """
-    table = manifest.artifacts["release_photos"]
-    try:
-        photo_files = PhotoStore.from_table(read_verified(lake, table), lake).artifacts()
-    except ReleaseError:
-        raise
-    except ValueError as error:
-        raise ReleaseError(f"{lake.name(table.path)}: {error}") from error
-    return [*manifest_artifacts(manifest), *photo_files]
+    photo_files: dict[str, Artifact] = {}
+    for name in PHOTO_TABLES:
+        table = manifest.artifacts[name]
+        try:
+            files = PhotoStore.from_table(read_verified(lake, table), lake).artifacts()
+        except ReleaseError:
+            raise
+        except ValueError as error:
+            raise ReleaseError(f"{lake.name(table.path)}: {error}") from error
+        photo_files |= {file.path: file for file in files}
+    return [*manifest_artifacts(manifest), *photo_files.values()]
 
 
 def manifest_artifacts(manifest: Manifest) -> list[Artifact]:

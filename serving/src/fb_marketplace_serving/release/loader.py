@@ -15,6 +15,7 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.artifacts import read_verified
+from fb_marketplace_serving.release.descriptions import Descriptions
 from fb_marketplace_serving.release.manifest import (
     REPAIR,
     Artifact,
@@ -52,6 +53,9 @@ class Release:
         index: nearest-neighbor index of photo embeddings; empty without photo search.
         listings: listings by product id; covers every product of the index.
         photos: the canonical photos; covers every photo of the index.
+        display_photos: display renditions of some of these photos.
+        descriptions: descriptions of the listings.
+        provenance: the artifact ``provenance``; None if the release has none.
         search: the artifacts of text search; None if the release has none.
     """
 
@@ -60,6 +64,9 @@ class Release:
     index: Index
     listings: Mapping[str, Listing]
     photos: PhotoStore
+    display_photos: PhotoStore
+    descriptions: Descriptions
+    provenance: bytes | None = None
     search: SearchArtifacts | None = None
 
     @classmethod
@@ -129,6 +136,10 @@ class Release:
             listings = read_listings(data["listings"])
             parsing = ("release_photos",)
             photos = PhotoStore.open(data["release_photos"], lake)
+            parsing = ("release_display_photos",)
+            display_photos = PhotoStore.open(data["release_display_photos"], lake)
+            parsing = ("descriptions",)
+            descriptions = Descriptions.from_bytes(data["descriptions"])
             search = None
             if manifest.is_searchable:
                 fields = {}
@@ -140,9 +151,22 @@ class Release:
             raise
         except ValueError as error:
             raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {REPAIR}") from error
-        release = cls(manifest, encoder, index, MappingProxyType(listings), photos, search)
+        release = cls(
+            manifest,
+            encoder,
+            index,
+            MappingProxyType(listings),
+            photos,
+            display_photos,
+            descriptions,
+            data.get("provenance"),
+            search,
+        )
         problem = (
-            _check_sizes(release) or _check_canaries(release) or _check_photos_of_index(release)
+            _check_sizes(release)
+            or _check_descriptions(release)
+            or _check_canaries(release)
+            or _check_photos_of_index(release)
         )
         if problem:
             raise ReleaseError(f"{file}: {problem}; {REPAIR}")
@@ -186,6 +210,17 @@ def _check_sizes(release: Release) -> str | None:
             f"{unknown[0]}; expected none"
         )
     return None
+
+
+def _check_descriptions(release: Release) -> str | None:
+    """Return a message if the descriptions are not those of the listings, or None."""
+    ids = release.descriptions.product_ids
+    if ids == sorted(release.listings):
+        return None
+    return (
+        f"found {len(ids):,} descriptions; expected one for each of {len(release.listings):,} "
+        "listings, in the order of their ids"
+    )
 
 
 def _check_photos_of_index(release: Release) -> str | None:

@@ -21,14 +21,16 @@ from pydantic import (
 from fb_marketplace_serving.storage.lake import Lake
 
 SCHEMA_VERSION: Final = 6
-"""Version 5 may lack parts. Version 4, which lacks none, is still read."""
+"""Version of the manifest and of its artifacts. Releases of other versions are not read."""
 
 PhotoArtifact = Literal[
     "encoder",
     "image_index",
     "image_index_ids",
     "listings",
+    "descriptions",
     "release_photos",
+    "release_display_photos",
     "release_measures",
 ]
 SearchArtifact = Literal[
@@ -48,7 +50,9 @@ SearchArtifact = Literal[
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
-"""Artifacts of photo search. Listings, measures and the table of photos are in every release."""
+"""Artifacts of photo search. Listings, descriptions, measures and tables of photos are in every release."""
+PHOTO_TABLES: Final[tuple[PhotoArtifact, ...]] = ("release_photos", "release_display_photos")
+"""Artifacts that list the files of photos."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
 """Artifacts for text search and explanations. A release has all of them, or none, except the parts that it
 lacks."""

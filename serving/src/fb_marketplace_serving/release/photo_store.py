@@ -2,7 +2,8 @@
 
 A release has hundreds of thousands of photos, and shares most of them with the previous release. They are
 packed, sorted by id, into files named by the SHA-256 of their content. Releases share these files. The
-artifact ``release_photos`` records the file, byte range and checksum of each photo.
+artifact ``release_photos`` records the file, byte range and checksum of each photo, and
+``release_display_photos`` those of its display rendition.
 """
 
 import hashlib
@@ -70,7 +71,7 @@ class PhotoStore:
         each photo.
 
         Args:
-            table: the verified artifact ``release_photos``, Parquet with ``COLUMNS``.
+            table: the verified artifact, Parquet with ``COLUMNS``.
             lake: the lake that contains the files.
 
         Raises:
@@ -102,7 +103,7 @@ class PhotoStore:
         return len(self.locations)
 
     def read(self, image_id: str) -> bytes:
-        """Read a canonical photo, a JPEG, and verify its checksum.
+        """Read a photo, a JPEG, and verify its checksum.
 
         Raises:
             KeyError: the release has no such photo.

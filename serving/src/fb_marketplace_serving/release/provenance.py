@@ -1,7 +1,7 @@
 """Provenance of each listing: its raw row, its photo objects, and the decisions of cleaning.
 
 The artifact ``provenance`` is Parquet with one row per listing, sorted by id. Row groups are small, so
-that reading one listing decodes one group. Only ``fb-serve explain`` reads it, servers do not.
+that reading one listing decodes one group.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import (
     get_type_hints,
 )
 
-from fb_marketplace_serving.storage.parquet import write_parquet
+from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,16 +204,8 @@ def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
     """
     from pydantic import TypeAdapter
 
-    file = _open(data)
-    # Not with filters of pyarrow.dataset: importing it takes seconds if pandas is installed.
-    for group in range(file.num_row_groups):
-        ids = file.metadata.row_group(group).column(0).statistics
-        if ids is None or ids.min <= product_id <= ids.max:
-            listed = file.read_row_group(group, columns=["product_id"]).column(0).to_pylist()
-            if product_id in listed:
-                row = file.read_row_group(group).slice(listed.index(product_id), 1).to_pylist()[0]
-                return TypeAdapter(ListingProvenance).validate_python(row)
-    return None
+    row = find_row(_open(data), "product_id", product_id)
+    return None if row is None else TypeAdapter(ListingProvenance).validate_python(row)
 
 
 def read_sources(data: bytes) -> dict[SourceName, Source]:
@@ -235,15 +227,7 @@ def read_sources(data: bytes) -> dict[SourceName, Source]:
 
 
 def _open(data: bytes) -> "pq.ParquetFile":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ProvenanceError(
-            f"found {len(data):,} bytes that are not Parquet ({error})"
-        ) from error
+    file = open_parquet(data, ProvenanceError)
     schema = file.schema_arrow
     if not schema.equals(_schema()):
         raise ProvenanceError(

@@ -2,7 +2,10 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 def read_parquet(data: bytes, columns: Sequence[str], error: type[ValueError] = ValueError) -> Any:
@@ -20,18 +23,37 @@ def read_parquet(data: bytes, columns: Sequence[str], error: type[ValueError] = 
         ValueError: the bytes are not Parquet, or the columns differ. The type is ``error``.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    # Not pq.read_table, which imports pyarrow.dataset, and pandas if it is installed.
+    file = open_parquet(data, error)
     try:
-        # Not pq.read_table, which imports pyarrow.dataset, and pandas if it is installed.
-        table: Any = pq.ParquetFile(io.BytesIO(data)).read()
+        table: Any = file.read()
     except (pa.ArrowInvalid, OSError) as cause:
-        raise error(f"found {len(data):,} bytes that are not Parquet ({cause})") from cause
+        raise _not_parquet(data, cause, error) from cause
     if tuple(table.column_names) != tuple(columns):
         raise error(
             f"found the columns {', '.join(table.column_names)}; expected {', '.join(columns)}"
         )
     return table
+
+
+def open_parquet(data: bytes, error: type[ValueError] = ValueError) -> "pq.ParquetFile":
+    """Open a Parquet file.
+
+    Args:
+        data: the file.
+        error: type of the exception to raise.
+
+    Raises:
+        ValueError: the bytes are not Parquet. The type is ``error``.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as cause:
+        raise _not_parquet(data, cause, error) from cause
 
 
 def write_parquet(table: Any, **options: Any) -> bytes:
@@ -46,3 +68,28 @@ def write_parquet(table: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", **options)
     return buffer.getvalue()
+
+
+def find_row(file: "pq.ParquetFile", column: str, value: str) -> dict[str, Any] | None:
+    """Return the row with a value in a sorted column of texts; None if there is none.
+
+    One row group is decoded.
+
+    Args:
+        file: the file, with few rows in each group.
+        column: its first column, sorted.
+        value: the value.
+    """
+    # Not with filters of pyarrow.dataset: importing it takes seconds if pandas is installed.
+    for group in range(file.num_row_groups):
+        bounds = file.metadata.row_group(group).column(0).statistics
+        if bounds is None or bounds.min <= value <= bounds.max:
+            values = file.read_row_group(group, columns=[column]).column(0).to_pylist()
+            if value in values:
+                row = file.read_row_group(group).slice(values.index(value), 1)
+                return row.to_pylist()[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _not_parquet(data: bytes, cause: Exception, error: type[ValueError]) -> ValueError:
+    return error(f"found {len(data):,} bytes that are not Parquet ({cause})")

@@ -1,4 +1,4 @@
-"""Reading of photo files into rows of the table ``images``."""
+"""Reading of photo files into rows of the tables ``images`` and ``display_photos``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -8,7 +8,7 @@ import pandas as pd
 
 from fb_marketplace.compute.parallel import map_batches
 from fb_marketplace.observability.progress import Progress
-from fb_marketplace.parameters.cleaning import CleaningParameters, PhotoParameters
+from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.pipelines.cleaning import perceptual_hash
 from fb_marketplace.pipelines.cleaning.quarantine import Entry, rejections_table
 from fb_marketplace.schemas.reasons import Reason, Stage
@@ -29,12 +29,31 @@ class _NotAsListedError(Exception):
 
 
 class PhotoRequest(NamedTuple):
-    """A photo to read, and its file."""
+    """A photo to read, and its file.
+
+    Attributes:
+        key: key of its row in ``images`` or ``rejected_photos``.
+        image_id: the photo.
+        product_id: its listing.
+        file: its file.
+        display_key: key of its row in ``display_photos``; None if no renditions are requested.
+        is_stored: whether ``images`` has it, so that it lacks only its rendition.
+    """
 
     key: str
     image_id: str
     product_id: str
     file: PhotoFile
+    display_key: str | None = None
+    is_stored: bool = False
+
+
+class PhotoRows(NamedTuple):
+    """Rows of photos, by table."""
+
+    images: Rows
+    rejected_photos: Rows
+    display_photos: Rows
 
 
 def read_photos(
@@ -42,47 +61,72 @@ def read_photos(
     raw_image_files: PhotoSource,
     images_existing_keys: frozenset[str],
     rejected_photos_existing_keys: frozenset[str],
+    display_photos_existing_keys: frozenset[str],
     parameters: CleaningParameters,
-) -> Iterator[tuple[Rows | KeepOnly, Rows | KeepOnly]]:
+) -> Iterator[tuple[Rows | KeepOnly, Rows | KeepOnly, Rows | KeepOnly]]:
     """Yield instructions to delete outdated rows, then the rows of new photos in batches.
+
+    A photo is new if it lacks its canonical form or its display rendition.
 
     Args:
         matched_photos: the photos that have a row and a file.
         raw_image_files: the photo folder.
         images_existing_keys: keys of the table ``images``.
         rejected_photos_existing_keys: keys of the table ``rejected_photos``.
-        parameters: limits and batch size.
+        display_photos_existing_keys: keys of the table ``display_photos``.
+        parameters: limits, display size and batch size.
 
     Yields:
-        For the tables ``images`` and ``rejected_photos``: the keys to keep, then batches of new rows.
+        For the tables ``images``, ``rejected_photos`` and ``display_photos``: the keys to keep, then
+        batches of new rows.
     """
     settings = parameters.photos
-    requests = _photo_requests(matched_photos, settings)
+    requests = _photo_requests(matched_photos, parameters)
     keys = frozenset(request.key for request in requests)
-    yield KeepOnly(keys, images_existing_keys), KeepOnly(keys, rejected_photos_existing_keys)
-    existing = images_existing_keys | rejected_photos_existing_keys
-    new = {request.file: request for request in requests if request.key not in existing}
+    display_keys = frozenset(request.display_key for request in requests if request.display_key)
+    yield (
+        KeepOnly(keys, images_existing_keys),
+        KeepOnly(keys, rejected_photos_existing_keys),
+        KeepOnly(display_keys, display_photos_existing_keys),
+    )
+    has_rendition = {None, *display_photos_existing_keys}
+    new = {
+        request.file: request._replace(is_stored=request.key in images_existing_keys)
+        for request in requests
+        if request.key not in rejected_photos_existing_keys
+        and (request.key not in images_existing_keys or request.display_key not in has_rendition)
+    }
     batches = (
         [new[file] for file in batch]
         for batch in batch_by_bytes(list(new), settings.photos_per_batch)
     )
-    read = partial(read_photo_batch, folder=raw_image_files, limits=_limits(settings))
+    read = partial(
+        read_photo_batch,
+        folder=raw_image_files,
+        limits=canonical.Limits(settings.max_bytes, settings.max_pixels),
+        display=_display_size(parameters),
+    )
     processes = 1 if len(new) <= settings.photos_per_batch else settings.processes
     with Progress("photos read", len(requests), len(requests) - len(new)) as progress:
-        for usable, unusable in map_batches(read, batches, processes):
-            progress.advance(len(usable) + len(unusable))
-            yield usable, unusable
+        for rows in map_batches(read, batches, processes):
+            progress.advance(
+                max(len(rows.images), len(rows.display_photos)) + len(rows.rejected_photos)
+            )
+            yield rows
 
 
 def read_photo_batch(
-    batch: Sequence[PhotoRequest], folder: PhotoSource, limits: canonical.Limits
-) -> tuple[Rows, Rows]:
-    """Fetch and read a batch of photos; return rows for ``images`` and ``rejected_photos``."""
+    batch: Sequence[PhotoRequest],
+    folder: PhotoSource,
+    limits: canonical.Limits,
+    display: canonical.DisplaySize | None = None,
+) -> PhotoRows:
+    """Fetch and read a batch of photos."""
     import pyarrow as pa
 
-    from fb_marketplace.schemas.lance import IMAGES, REJECTED_PHOTOS
+    from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES, REJECTED_PHOTOS
 
-    usable, unusable = [], []
+    usable, renditions, unusable = [], [], []
     files = [request.file for request in batch if request.file.size <= limits.max_bytes]
     fetched = dict(zip(files, folder.fetch(files), strict=True))
     for request in batch:
@@ -97,38 +141,47 @@ def read_photo_batch(
         content = fetched.get(request.file)
         head = content[:HEAD_BYTES] if isinstance(content, bytes) else b""
         try:
-            photo, data = _read(fetched, request.file, limits)
-        except canonical.PhotoError as error:
-            unusable.append(source | {"reason": error.reason, "detail": error.detail, "head": head})
+            photo, data = _read(fetched, request.file, limits, display)
+        except (canonical.PhotoError, _NotAsListedError) as error:
+            # A photo that lacks only its rendition stays. The next run tries again.
+            if not request.is_stored:
+                unusable.append(source | {"head": head} | _rejection(request.key, error))
             continue
-        except _NotAsListedError as error:
-            # No run keeps this key: the next run deletes the row and fetches the file again.
-            reason = Reason.NOT_AS_LISTED
-            key = make_key(request.key, reason)
-            unusable.append(
-                source | {"key": key, "reason": reason, "detail": str(error), "head": head}
+        if not request.is_stored:
+            usable.append(
+                source
+                | {
+                    "source_sha256": sha256(data),
+                    "format": photo.format,
+                    "width": photo.width,
+                    "height": photo.height,
+                    "jpeg": photo.jpeg,
+                    "sha256": sha256(photo.jpeg),
+                    "perceptual_hash": perceptual_hash.perceptual_hash(photo.jpeg).tolist(),
+                }
             )
-            continue
-        usable.append(
-            source
-            | {
-                "source_sha256": sha256(data),
-                "format": photo.format,
-                "width": photo.width,
-                "height": photo.height,
-                "jpeg": photo.jpeg,
-                "sha256": sha256(photo.jpeg),
-                "perceptual_hash": perceptual_hash.perceptual_hash(photo.jpeg).tolist(),
-            }
-        )
-    return (
+        if request.display_key:
+            renditions.append(
+                {
+                    "key": request.display_key,
+                    "image_id": request.image_id,
+                    "product_id": request.product_id,
+                    "jpeg": photo.display,
+                    "sha256": photo.display and sha256(photo.display),
+                }
+            )
+    return PhotoRows(
         pa.Table.from_pylist(usable, schema=IMAGES),
         pa.Table.from_pylist(unusable, schema=REJECTED_PHOTOS),
+        pa.Table.from_pylist(renditions, schema=DISPLAY_PHOTOS),
     )
 
 
 def _read(
-    fetched: Mapping[PhotoFile, bytes | FetchFailure], file: PhotoFile, limits: canonical.Limits
+    fetched: Mapping[PhotoFile, bytes | FetchFailure],
+    file: PhotoFile,
+    limits: canonical.Limits,
+    display: canonical.DisplaySize | None,
 ) -> tuple[canonical.Photo, bytes]:
     """Read the photo of a fetched file; files over the size limit were not fetched."""
     if file not in fetched:
@@ -141,7 +194,15 @@ def _read(
         raise _NotAsListedError(
             f"listed with {file.size:,} bytes, but read {len(data):,}: the file changed during the run"
         )
-    return canonical.read_photo(data, limits), data
+    return canonical.read_photo(data, limits, display), data
+
+
+def _rejection(key: str, error: canonical.PhotoError | _NotAsListedError) -> dict[str, str]:
+    if isinstance(error, canonical.PhotoError):
+        return {"reason": error.reason, "detail": error.detail}
+    # No run keeps this key: the next run deletes the row and fetches the file again.
+    reason = Reason.NOT_AS_LISTED
+    return {"key": make_key(key, reason), "reason": reason, "detail": str(error)}
 
 
 def quarantine_unusable_photos(
@@ -172,26 +233,34 @@ def image_product_ids(images: Table) -> pd.DataFrame:
     return rows.sort_values("image_id", ignore_index=True)
 
 
-def _photo_requests(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[PhotoRequest]:
-    limits = settings.model_copy(update={"processes": 0, "photos_per_batch": 1})
+def _photo_requests(
+    matched_photos: pd.DataFrame, parameters: CleaningParameters
+) -> list[PhotoRequest]:
+    limits = parameters.photos.model_copy(update={"processes": 0, "photos_per_batch": 1})
     formats = " ".join(canonical.accepted_formats())
+    libraries = ["pillow", "numpy"]
     stage = stage_digest(
         f"photos {canonical.VERSION} {perceptual_hash.VERSION} {formats}",
         REVISION,
         limits,
-        ["pillow", "numpy"],
+        libraries,
     )
+    display_stage = stage_digest(
+        "display photos", canonical.DISPLAY_VERSION, parameters.display, libraries
+    )
+    has_display = _display_size(parameters) is not None
+    requests = []
     columns = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
-    return [
-        PhotoRequest(
-            make_key(image_id, product_id, key, size, etag, stage),
-            image_id,
-            product_id,
-            PhotoFile(key, size, etag),
-        )
-        for image_id, product_id, key, size, etag in matched_photos[columns].itertuples(index=False)
-    ]
+    for image_id, product_id, source_key, size, etag in matched_photos[columns].itertuples(
+        index=False
+    ):
+        key = make_key(image_id, product_id, source_key, size, etag, stage)
+        display_key = make_key(key, display_stage) if has_display else None
+        file = PhotoFile(source_key, size, etag)
+        requests.append(PhotoRequest(key, image_id, product_id, file, display_key))
+    return requests
 
 
-def _limits(settings: PhotoParameters) -> canonical.Limits:
-    return canonical.Limits(settings.max_bytes, settings.max_pixels)
+def _display_size(parameters: CleaningParameters) -> canonical.DisplaySize | None:
+    display = parameters.display
+    return canonical.DisplaySize(display.side, display.max_bytes) if display.side else None

@@ -84,9 +84,10 @@ def create_pipeline() -> Pipeline:
                     "raw_image_files",
                     "images_existing_keys",
                     "rejected_photos_existing_keys",
+                    "display_photos_existing_keys",
                     "params:cleaning",
                 ],
-                ["images", "rejected_photos"],
+                ["images", "rejected_photos", "display_photos"],
                 name="read_photos",
             ),
             node(

@@ -12,6 +12,7 @@ from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace_serving.release.descriptions import write_descriptions
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, ResolvedPlace
 from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.listings.listing import Listing
@@ -184,3 +185,9 @@ def build_listing_cards(products: pd.DataFrame) -> bytes:
     cards = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)
     cards.to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def build_descriptions(products: pd.DataFrame) -> bytes:
+    """Build the descriptions that the server shows, sorted by id; Parquet."""
+    ordered = products.sort_values("product_id")
+    return write_descriptions(ordered["product_id"].tolist(), ordered["description"].tolist())

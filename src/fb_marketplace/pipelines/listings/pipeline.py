@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
 from fb_marketplace.pipelines.listings.listing_features import (
+    build_descriptions,
     build_listing_cards,
     build_listing_features,
 )
@@ -14,6 +15,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(build_listing_cards, "products", "listings", name="build_listing_cards"),
+            node(build_descriptions, "products", "descriptions", name="build_descriptions"),
             node(
                 build_gazetteer,
                 ["products", "params:gazetteer"],

@@ -45,7 +45,9 @@ def build_manifest(
     image_index: FileRef | Skipped,
     image_index_ids: FileRef | Skipped,
     listings: FileRef,
+    descriptions: FileRef,
     release_photos: FileRef,
+    release_display_photos: FileRef,
     release_photo_files: dict[str, int],
     release_measures: FileRef,
     listing_features: FileRef,
@@ -82,7 +84,9 @@ def build_manifest(
         image_index: index of photos.
         image_index_ids: ids of its rows.
         listings: listing cards.
+        descriptions: description of each listing.
         release_photos: file and offset of each photo.
+        release_display_photos: file and offset of each display rendition.
         release_photo_files: sizes of the photo files in bytes, by name.
         release_measures: case metrics, for the next gate.
         listing_features: features of the listings, for the ranker.
@@ -114,7 +118,9 @@ def build_manifest(
         "image_index": image_index,
         "image_index_ids": image_index_ids,
         "listings": listings,
+        "descriptions": descriptions,
         "release_photos": release_photos,
+        "release_display_photos": release_display_photos,
         "release_measures": release_measures,
         "listing_features": listing_features,
         "gazetteer": gazetteer,

@@ -1,4 +1,4 @@
-"""Packing of canonical photos into files that all releases of a lake share."""
+"""Packing of photos into files that all releases of a lake share."""
 
 import hashlib
 import io
@@ -10,10 +10,14 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
 
 PHOTOS_PER_FILE: Final = 256
-"""Mean number of photos in a file: about 2 MB."""
+"""Mean number of canonical photos in a file: about 2 MB."""
 
-MAX_PHOTOS_PER_FILE: Final = 1024
-"""Maximum number of photos in a file. A file is read in one piece, and its end depends on its content."""
+DISPLAY_PHOTOS_PER_FILE: Final = 32
+"""Mean number of display renditions in a file: a few MB."""
+
+MAX_FILE_FACTOR: Final = 4
+"""Maximum number of photos in a file, in means. A file is read in one piece, and its end depends on its
+content."""
 
 READ_BATCH_SIZE: Final = 256
 
@@ -23,12 +27,21 @@ class _Photo(NamedTuple):
     jpeg: bytes
 
 
-def pack_photos(images: Table) -> bytes:
+def pack_display_photos(display_photos: Table) -> bytes:
+    """Assign display renditions to files; see :func:`pack_photos`. Photos without one have no row."""
+    return pack_photos(display_photos, DISPLAY_PHOTOS_PER_FILE)
+
+
+def pack_photos(images: Table, photos_per_file: int = PHOTOS_PER_FILE) -> bytes:
     """Assign photos to files.
 
     Files end at content-defined positions (as in LBFS; Muthitacharoen, Chen & Mazières, 2001): after each
-    photo whose hashed id is divisible by 256. A new or removed photo therefore changes one or two files.
-    With a fixed number of photos per file, all later files would change.
+    photo whose hashed id is divisible by ``photos_per_file``. A new or removed photo therefore changes one
+    or two files. With a fixed number of photos per file, all later files would change.
+
+    Args:
+        images: the photos.
+        photos_per_file: mean number of photos in a file.
 
     Returns:
         A Parquet file with the file, offset, size and digest of each photo, sorted by id.
@@ -37,7 +50,7 @@ def pack_photos(images: Table) -> bytes:
     import pyarrow.parquet as pq
 
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
-    for file in _files(_photos(images, images.order("image_id").tolist())):
+    for file in _files(_photos(images, _order(images)), photos_per_file):
         name = file_name(hashlib.sha256(b"".join(photo.jpeg for photo in file)).hexdigest())
         offset = 0
         for photo in file:
@@ -53,13 +66,26 @@ def pack_photos(images: Table) -> bytes:
     return buffer.getvalue()
 
 
+def write_release_photo_files(
+    images: Table,
+    release_photos: FileRef,
+    display_photos: Table,
+    release_display_photos: FileRef,
+    release_photo_files_existing_sizes: dict[str, int],
+) -> Iterator[ContentAddressedFile]:
+    """Build the files of photos and renditions that the lake lacks; see :func:`write_photo_files`."""
+    sizes = release_photo_files_existing_sizes
+    yield from write_photo_files(images, release_photos, sizes)
+    yield from write_photo_files(display_photos, release_display_photos, sizes)
+
+
 def write_photo_files(
     images: Table, release_photos: FileRef, release_photo_files_existing_sizes: dict[str, int]
 ) -> Iterator[ContentAddressedFile]:
     """Build the files that the lake lacks, one at a time. Only the photos of these files are read.
 
     Args:
-        images: the photos.
+        images: the photos, or their display renditions.
         release_photos: output of :func:`pack_photos` for the same photos.
         release_photo_files_existing_sizes: sizes of the existing files in bytes, by name.
 
@@ -69,14 +95,14 @@ def write_photo_files(
     Raises:
         ValueError: the photos differ from those in ``release_photos``.
     """
-    order = images.order("image_id").tolist()
+    order = _order(images)
     start, sizes = 0, dict(release_photo_files_existing_sizes)
     for name, end, size in _ends(release_photos.read()):
         if sizes.get(name) != size:
             data = b"".join(photo.jpeg for photo in _photos(images, order[start:end]))
             if file_name(hashlib.sha256(data).hexdigest()) != name:
                 raise ValueError(
-                    f"the photos of {name} changed after release_photos was written. Rerun `kedro run`."
+                    f"the photos of {name} changed after they were packed. Rerun `kedro run`."
                 )
             sizes[name] = size
             yield ContentAddressedFile(name, data)
@@ -95,17 +121,26 @@ def _ends(release_photos: bytes) -> Iterator[tuple[str, int, int]]:
             yield path.removeprefix(f"{FOLDER}/"), end, offset + size
 
 
-def ends_file(image_id: str) -> bool:
+def _order(images: Table) -> list[int]:
+    """Return the positions of the photos that have a JPEG, sorted by id."""
+    order = images.order("image_id")
+    has_jpeg = images.read(["sha256"]).column("sha256").is_valid().to_numpy()
+    rows: list[int] = order[has_jpeg[order]].tolist()
+    return rows
+
+
+def ends_file(image_id: str, photos_per_file: int = PHOTOS_PER_FILE) -> bool:
     """Return whether a file ends after this photo, regardless of the photos before it."""
     digest = hashlib.sha256(image_id.encode()).digest()
-    return int.from_bytes(digest, "big") % PHOTOS_PER_FILE == 0
+    return int.from_bytes(digest, "big") % photos_per_file == 0
 
 
-def _files(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:
+def _files(photos: Iterator[_Photo], photos_per_file: int) -> Iterator[list[_Photo]]:
     file: list[_Photo] = []
     for photo in photos:
         file.append(photo)
-        if ends_file(photo.image_id) or len(file) == MAX_PHOTOS_PER_FILE:
+        is_full = len(file) == MAX_FILE_FACTOR * photos_per_file
+        if is_full or ends_file(photo.image_id, photos_per_file):
             yield file
             file = []
     if file:

@@ -5,7 +5,11 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.pipelines.release.build_manifest import build_manifest
 from fb_marketplace.pipelines.release.case_metrics import collect_case_metrics
 from fb_marketplace.pipelines.release.gate import enforce_gate, evaluate_gate
-from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.pipelines.release.pack_photos import (
+    pack_display_photos,
+    pack_photos,
+    write_release_photo_files,
+)
 from fb_marketplace.pipelines.release.provenance import build_provenance
 
 
@@ -30,10 +34,22 @@ def create_pipeline() -> Pipeline:
             ),
             node(pack_photos, "images", "release_photos", name="pack_photos"),
             node(
-                write_photo_files,
-                ["images", "release_photos", "release_photo_files_existing_sizes"],
+                pack_display_photos,
+                "display_photos",
+                "release_display_photos",
+                name="pack_display_photos",
+            ),
+            node(
+                write_release_photo_files,
+                [
+                    "images",
+                    "release_photos",
+                    "display_photos",
+                    "release_display_photos",
+                    "release_photo_files_existing_sizes",
+                ],
                 "release_photo_files",
-                name="write_photo_files",
+                name="write_release_photo_files",
             ),
             node(
                 collect_case_metrics,
@@ -67,7 +83,9 @@ def create_pipeline() -> Pipeline:
                     "image_index",
                     "image_index_ids",
                     "listings",
+                    "descriptions",
                     "release_photos",
+                    "release_display_photos",
                     "release_photo_files",
                     "release_measures",
                     "listing_features",

@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -5,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 
+from fb_marketplace.parameters.cleaning import DisplayParameters
 from fb_marketplace.pipelines.cleaning.photos import (
     image_product_ids,
     quarantine_unusable_photos,
@@ -65,10 +68,21 @@ def one_process(changed, cleaning):
 
 
 def read(matched_photos, folder, parameters, images=frozenset(), unusable=frozenset()):
-    retained, *batches = read_photos(matched_photos, folder, images, unusable, parameters)
-    usable = [row for batch, _ in batches for row in batch.to_pylist()]
-    turned = [row for _, batch in batches for row in batch.to_pylist()]
-    return retained, usable, turned
+    """Read photos without renditions."""
+    without = parameters.model_copy(update={"display": DisplayParameters(side=0)})
+    retained, *batches = read_photos(matched_photos, folder, images, unusable, frozenset(), without)
+    usable, turned, _ = _rows(batches)
+    return retained[:2], usable, turned
+
+
+def read_all(matched_photos, folder, parameters, images=(), renditions=()):
+    """Read photos that may be stored already, by key, and return the rows of all three tables."""
+    existing = (frozenset(images), frozenset(), frozenset(renditions))
+    return _rows(list(read_photos(matched_photos, folder, *existing, parameters))[1:])
+
+
+def _rows(batches):
+    return [[row for batch in batches for row in batch[table].to_pylist()] for table in range(3)]
 
 
 def bomb():
@@ -92,7 +106,7 @@ def test_photo_is_stored_canonical_with_its_source(matched, folder, one_process,
 
 def test_pending_keys_are_known_before_reading(matched, folder, one_process, draw_photo):
     rows = matched(a=draw_photo(1), b=b"none")
-    message = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
+    message = next(iter(read_photos(rows, folder, *[frozenset()] * 3, one_process)))
 
     assert all(isinstance(item, KeepOnly) for item in message)
     assert folder.asked == []
@@ -238,11 +252,9 @@ def test_changed_limits_but_not_batches_read_all_again(
 def test_batches_are_limited(matched, folder, changed, cleaning):
     changes = cleaning.photos.model_dump() | {"photos_per_batch": 2, "processes": 1}
     result = matched(a=b"1", b=b"2", c=b"3", d=b"4", e=b"5")
-    _, *batches = read_photos(
-        result, folder, frozenset(), frozenset(), changed("photos", **changes)
-    )
+    _, *batches = read_photos(result, folder, *[frozenset()] * 3, changed("photos", **changes))
 
-    assert [len(turned) for _, turned in batches] == [2, 2, 1]
+    assert [len(turned) for _, turned, _ in batches] == [2, 2, 1]
 
 
 def test_many_processes_equal_one(matched, folder, changed, cleaning, draw_photo):
@@ -290,3 +302,55 @@ def test_product_ids_are_sorted_by_photo(store_photos, draw_photo):
         ["a", "product of a"],
         ["b", "product of b"],
     ]
+
+
+def test_photo_has_a_rendition_unless_it_is_canonical(matched, folder, one_process, draw_photo):
+    large = draw_photo(size=(900, 600))
+    stored = canonical.canonicalize(draw_photo(2))
+    usable, _, renditions = read_all(matched(a=large, b=stored), folder, one_process)
+
+    assert [row["jpeg"] for row in usable] == [canonical.canonicalize(large), stored]
+    assert (
+        renditions[0]["jpeg"] == canonical.read_photo(large, None, canonical.DisplaySize()).display
+    )
+    assert (renditions[1]["jpeg"], renditions[1]["sha256"]) == (None, None)
+    assert [row["image_id"] for row in renditions] == ["a", "b"]
+
+
+def test_stored_photo_without_rendition_gets_one(matched, folder, one_process, draw_photo):
+    rows = matched(a=draw_photo(1), b=draw_photo(2))
+    usable, _, renditions = read_all(rows, folder, one_process)
+    images = [row["key"] for row in usable]
+
+    again = read_all(rows, folder, one_process, images, [renditions[0]["key"]])
+
+    assert again == [[], [], renditions[1:]]
+    assert read_all(rows, folder, one_process, images, [row["key"] for row in renditions]) == [
+        [],
+        [],
+        [],
+    ]
+
+
+def test_changed_display_size_keeps_canonical_photos(
+    matched, folder, one_process, changed, draw_photo
+):
+    rows = matched(a=draw_photo(size=(900, 600)))
+    usable, _, renditions = read_all(rows, folder, one_process)
+    smaller = one_process.model_copy(update={"display": DisplayParameters(side=512)})
+
+    again = read_all(rows, folder, smaller, [usable[0]["key"]], [renditions[0]["key"]])
+
+    assert again[:2] == [[], []]
+    assert again[2][0]["key"] != renditions[0]["key"]
+    assert max(Image.open(io.BytesIO(again[2][0]["jpeg"])).size) == 512
+
+
+def test_stored_photo_that_cannot_be_read_again_is_kept(
+    matched, folder, one_process, draw_photo, monkeypatch
+):
+    rows = matched(a=draw_photo())
+    usable, *_ = read_all(rows, folder, one_process)
+    monkeypatch.setattr(folder, "fetch", lambda files: [b"" for _ in files])
+
+    assert read_all(rows, folder, one_process, [usable[0]["key"]]) == [[], [], []]

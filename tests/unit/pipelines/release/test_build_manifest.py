@@ -8,7 +8,10 @@ from support.builders import small_search
 
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.parameters.release import ReleaseParameters
-from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.listings.listing_features import (
+    build_descriptions,
+    build_listing_cards,
+)
 from fb_marketplace.pipelines.release.build_manifest import (
     build_manifest,
     describe_release,
@@ -31,6 +34,7 @@ PRODUCTS = pd.DataFrame(
         "row": [0, 1],
         "product_id": ["q", "p"],
         "title": ["Oak table", "Bike"],
+        "description": ["Solid oak.", "Two wheels."],
         "price": [45.0, 0.0],
         "currency": ["GBP", "GBP"],
         "category": ["Home", "Sport"],
@@ -76,7 +80,9 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         "image_index": index_bytes,
         "image_index_ids": ids,
         "listings": listings,
+        "descriptions": build_descriptions(PRODUCTS),
         "release_photos": pack_photos(images),
+        "release_display_photos": pack_photos(images),
         "release_measures": b"case by case",
     } | parts
     for name, content in files.items():
@@ -142,7 +148,9 @@ def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
         "image_index": "image_index",
         "image_index_ids": "image_index_ids",
         "listings": "listings",
+        "descriptions": "descriptions",
         "release_photos": "release_photos",
+        "release_display_photos": "release_display_photos",
         "release_measures": "release_measures",
     }
 
@@ -192,7 +200,9 @@ def test_paths_are_relative_to_the_lake(release_parts):
         "image_index",
         "image_index_ids",
         "listings",
+        "descriptions",
         "release_photos",
+        "release_display_photos",
         "release_measures",
         *SEARCH_ARTIFACTS,
     }

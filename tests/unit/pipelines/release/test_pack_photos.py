@@ -7,10 +7,12 @@ import pytest
 from fb_marketplace.pipelines.release import pack_photos as pack_photos_module
 from fb_marketplace.pipelines.release.pack_photos import (
     ends_file,
+    pack_display_photos,
     pack_photos,
     write_photo_files,
+    write_release_photo_files,
 )
-from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.release.photo_store import FOLDER, PhotoStore
@@ -101,8 +103,8 @@ def test_partial_file_is_rewritten(store, publish, tmp_path):
 
 
 def test_files_end_by_content_or_maximum_size(store, monkeypatch):
-    monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 40)
-    rows = pq.read_table(io.BytesIO(pack_photos(store(photos(1000))))).to_pylist()
+    monkeypatch.setattr(pack_photos_module, "MAX_FILE_FACTOR", 2)
+    rows = pq.read_table(io.BytesIO(pack_photos(store(photos(1000)), 20))).to_pylist()
 
     counts = {}
     for row in rows:
@@ -111,7 +113,7 @@ def test_files_end_by_content_or_maximum_size(store, monkeypatch):
 
     assert max(counts.values()) == 40
     complete = list(counts)[:-1]
-    assert all(counts[file] == 40 or ends_file(ends[file]) for file in complete)
+    assert all(counts[file] == 40 or ends_file(ends[file], 20) for file in complete)
 
 
 def test_files_have_256_photos_on_average():
@@ -121,7 +123,7 @@ def test_files_have_256_photos_on_average():
 
 
 def test_identical_files_are_stored_once(store, publish, monkeypatch):
-    monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 1)
+    monkeypatch.setattr(pack_photos_module, "MAX_FILE_FACTOR", 1 / 256)
     jpegs = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
     release, written = publish(store(jpegs))
@@ -138,6 +140,40 @@ def test_changed_photos_are_not_written(store, tmp_path):
 
     with pytest.raises(ValueError, match=r"photos of|photos in"):
         list(write_photo_files(others, FileRef(str(table)), {}))
+
+
+def test_renditions_are_written_beside_photos(store, tmp_path):
+    tables = [
+        store(photos(100)),
+        store({name: b"large " + jpeg for name, jpeg in photos(100).items()}),
+    ]
+    packed = [pack_photos(tables[0]), pack_display_photos(tables[1])]
+    refs = []
+    for number, data in enumerate(packed):
+        (tmp_path / f"packed-{number}").write_bytes(data)
+        refs.append(FileRef(str(tmp_path / f"packed-{number}")))
+    lake = Lake(str(tmp_path / "lake"))
+    for file in write_release_photo_files(tables[0], refs[0], tables[1], refs[1], {}):
+        lake.replace(f"{FOLDER}/{file.name}", file.data)
+
+    small, large = (PhotoStore.open(data, lake) for data in packed)
+    small.verify()
+    large.verify()
+    assert large.read("00007") == b"large " + small.read("00007")
+    assert len(large.sizes) > len(small.sizes)
+
+
+def test_photo_without_rendition_has_no_row(tmp_path):
+    rows = [
+        {"key": name, "image_id": name, "product_id": "p", "jpeg": jpeg, "sha256": jpeg and "x"}
+        for name, jpeg in {"b": b"large", "a": None}.items()
+    ]
+    url = f"{tmp_path}/display_photos.lance"
+    keyed_table.ensure_table(url, DISPLAY_PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=DISPLAY_PHOTOS))
+    table = pq.read_table(io.BytesIO(pack_display_photos(keyed_table.open_table(url))))
+
+    assert table.column("image_id").to_pylist() == ["b"]
 
 
 def test_lake_without_photos_has_an_empty_table(store):

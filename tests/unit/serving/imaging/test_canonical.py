@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from PIL import Image
+from support.files.icc_profiles import DISPLAY_P3, rgb_profile
 
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits, PhotoError
@@ -453,3 +454,85 @@ def test_photo_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(PhotoError("truncated", "the JPEG ends early")))
 
     assert (error.reason, error.detail) == ("truncated", "the JPEG ends early")
+
+
+# Display renditions
+
+
+def display(data, side=1024, max_bytes=200 * 1024):
+    rendition = canonical.read_photo(data, None, canonical.DisplaySize(side, max_bytes)).display
+    return rendition, Image.open(io.BytesIO(rendition))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_display_fits_its_side_and_keeps_its_shape(format_):
+    data = encoded(scene(1500, 1000), format_)
+    _, image = display(data)
+
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (1024, 683))
+    assert_alike(np.asarray(image)[100, 100], (230, 60, 40))
+    assert canonical.read_photo(data).display is None
+
+
+def test_small_photo_is_not_enlarged_for_display():
+    assert display(encoded(scene(30, 20)))[1].size == (30, 20)
+
+
+def test_canonical_photo_has_no_display():
+    stored = canonical.canonicalize(encoded(scene()))
+
+    assert canonical.read_photo(stored, None, canonical.DisplaySize()).display is None
+
+
+@pytest.mark.parametrize("max_bytes", [200 * 1024, 60 * 1024, 16 * 1024])
+def test_display_has_bounded_bytes(max_bytes):
+    data, image = display(encoded(grain((1000, 1000)).convert("RGB")), max_bytes=max_bytes)
+
+    assert len(data) <= max_bytes
+    assert image.size[0] == image.size[1]
+
+
+def test_display_is_upright_without_metadata():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "camera of a seller"
+    upright = scene(400, 600)
+    stored = upright.transpose(Image.Transpose.ROTATE_90)
+    for format_ in ("JPEG", "PNG", "WEBP"):
+        data, image = display(encoded(stored, format_, exif=exif), side=300)
+
+        assert image.size == (200, 300)
+        assert_alike(np.asarray(image)[20, 20], (230, 60, 40))
+        assert not image.getexif()
+        assert b"seller" not in data
+
+
+def test_display_shrunk_for_its_bytes_is_turned_once():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = grain((900, 600)).convert("RGB")
+    _, image = display(encoded(noise, "JPEG", exif=exif, quality=95), max_bytes=16 * 1024)
+
+    assert image.height > image.width
+
+
+@pytest.mark.parametrize(
+    ("image", "format_", "colour"),
+    [
+        (Image.new("L", (64, 64), 180), "JPEG", (180, 180, 180)),
+        (Image.new("CMYK", (64, 64), (0, 255, 255, 0)), "JPEG", RED),
+        (Image.new("RGBA", (64, 64), (*RED, 0)), "PNG", WHITE),
+        (Image.new("I;16", (64, 64), 180 * 256), "PNG", (180, 180, 180)),
+    ],
+)
+def test_display_of_every_mode_is_rgb_over_white(image, format_, colour):
+    assert_alike(np.asarray(display(encoded(image, format_))[1])[32, 32], colour)
+
+
+def test_display_is_converted_from_its_profile_as_the_canonical_photo():
+    plain = Image.new("RGB", (256, 256), (200, 90, 30))
+    data = encoded(plain, icc_profile=rgb_profile(DISPLAY_P3))
+    _, image = display(data)
+
+    assert_alike(np.asarray(image)[128, 128], centre(data))
+    assert np.abs(centre(data) - (200, 90, 30)).max() > JPEG_NOISE
+    assert "icc_profile" not in image.info

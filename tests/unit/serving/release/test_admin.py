@@ -64,7 +64,7 @@ def test_verify_reports_each_file_of_whole_release(lake, draft):
     assert verify(Lake(lake), None, output.append) == draft
 
     assert [line.split(":")[0] for line in output[:-1]] == [
-        f"[{number}/8] {file.path}"
+        f"[{number}/10] {file.path}"
         for number, file in enumerate(release_artifacts(Lake(lake), draft), start=1)
     ]
     assert all(line.endswith("checksum verified") for line in output[:-1])
@@ -75,10 +75,10 @@ def test_verify_reads_all_files_after_damaged_first(lake):
     Path(lake, "model/ids.parquet").unlink()
     output = []
 
-    with pytest.raises(ReleaseError, match=r"encoder\.onnx.*sha256.*\b1\b.*\b8\b"):
+    with pytest.raises(ReleaseError, match=r"encoder\.onnx.*sha256.*\b1\b.*\b10\b"):
         verify(Lake(lake), None, output.append)
 
-    assert [("checksum verified" in line) for line in output] == [False, True, False, *[True] * 5]
+    assert [("checksum verified" in line) for line in output] == [False, True, False, *[True] * 7]
 
 
 def test_verify_reports_damaged_photos(lake):
@@ -96,7 +96,7 @@ def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
     with pytest.raises(ReleaseError, match=r"photos\.parquet.*sha256"):
         verify(Lake(lake), None, output.append)
 
-    assert len(output) == 6
+    assert len(output) == 8
 
 
 def test_verify_rejects_wrong_canary_prediction(tmp_path, draft):
@@ -215,7 +215,13 @@ def test_exported_release_opens_by_itself(two, shop):
         if path.endswith(
             (
                 *("encoder.onnx", "index.faiss", "ids.parquet", "listings.parquet"),
-                *("photos.parquet", "measures.parquet", ".jpegs", "v1.json"),
+                *(
+                    "descriptions.parquet",
+                    "photos.parquet",
+                    "measures.parquet",
+                    ".jpegs",
+                    "v1.json",
+                ),
             )
         )
     } | {"releases/current.json": make_pointer("v1", Path(two, "releases/v1.json").read_bytes())}

@@ -30,7 +30,9 @@ FILES = {
     "image_index": "model/index.faiss",
     "image_index_ids": "model/ids.parquet",
     "listings": "model/listings.parquet",
+    "descriptions": "model/descriptions.parquet",
     "release_photos": "model/photos.parquet",
+    "release_display_photos": "model/display_photos.parquet",
     "release_measures": "model/measures.parquet",
 }
 PARSED = [name for name in FILES if name != "release_measures"]

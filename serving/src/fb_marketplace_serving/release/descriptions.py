@@ -1,0 +1,76 @@
+"""Descriptions of the listings of a release, read one at a time.
+
+The artifact ``descriptions`` is Parquet with one row per listing, sorted by id. It stays compressed in
+memory. Row groups are small, so that reading one description decodes one group.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_LENGTH: Final = 4000
+"""Maximum characters of a description. One of a thousand real ones is longer than 6,800, half than 170."""
+
+_COLUMNS: Final = ("product_id", "description")
+_ROWS_PER_GROUP: Final = 256
+
+
+def write_descriptions(product_ids: Sequence[str], descriptions: Sequence[str]) -> bytes:
+    """Return the artifact. Longer descriptions are cut.
+
+    Args:
+        product_ids: the listings, sorted.
+        descriptions: the description of each.
+    """
+    import pyarrow as pa
+
+    bounded = [
+        text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1].rstrip()}…"
+        for text in descriptions
+    ]
+    table = pa.table([product_ids, bounded], schema=_schema())
+    return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptions:
+    """The descriptions of one release. Thread-safe."""
+
+    _data: bytes
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Wrap the verified artifact.
+
+        Raises:
+            ValueError: the bytes are not Parquet, or the columns differ.
+        """
+        file = open_parquet(data)
+        if not file.schema_arrow.equals(_schema()):
+            raise ValueError(
+                f"found the columns {', '.join(file.schema_arrow.names)}; expected "
+                f"{', '.join(_COLUMNS)}, both texts"
+            )
+        return cls(data)
+
+    @property
+    def product_ids(self) -> list[str]:
+        """The listings, in the order of the artifact."""
+        ids: list[str] = open_parquet(self._data).read(["product_id"]).column(0).to_pylist()
+        return ids
+
+    def get(self, product_id: str) -> str | None:
+        """Return the description of a listing; None if there is no such listing."""
+        row = find_row(open_parquet(self._data), "product_id", product_id)
+        return None if row is None else row["description"]
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in _COLUMNS])

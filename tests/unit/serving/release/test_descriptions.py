@@ -1,0 +1,41 @@
+import pyarrow as pa
+import pytest
+
+from fb_marketplace_serving.release.descriptions import (
+    MAX_LENGTH,
+    Descriptions,
+    write_descriptions,
+)
+from fb_marketplace_serving.storage.parquet import write_parquet
+
+
+def test_each_description_is_read_by_id():
+    ids = sorted(f"listing/{number}?#%" for number in range(1000))
+    texts = [f"About <b>{name}</b>\n" for name in ids]
+    descriptions = Descriptions.from_bytes(write_descriptions(ids, texts))
+
+    assert descriptions.product_ids == ids
+    assert [descriptions.get(name) for name in ids[::97]] == texts[::97]
+    assert descriptions.get("listing/1") is None
+
+
+def test_long_description_is_cut():
+    data = write_descriptions(["a", "b"], ["x" * MAX_LENGTH, "x " * MAX_LENGTH])
+    descriptions = Descriptions.from_bytes(data)
+
+    assert descriptions.get("a") == "x" * MAX_LENGTH
+    assert len(descriptions.get("b")) <= MAX_LENGTH
+    assert descriptions.get("b").endswith("x…")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"none",
+        write_parquet(pa.table({"product_id": ["a"]})),
+        write_parquet(pa.table({"product_id": ["a"], "description": [1]})),
+    ],
+)
+def test_other_bytes_are_rejected(data):
+    with pytest.raises(ValueError, match=r"not Parquet|description"):
+        Descriptions.from_bytes(data)
