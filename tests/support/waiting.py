@@ -3,9 +3,10 @@
 import time
 
 
-def until(condition):
-    for _ in range(1000):
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it did not come about within ten seconds")
+    raise AssertionError(f"it did not come about within {seconds} seconds")

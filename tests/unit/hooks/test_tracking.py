@@ -1,21 +1,25 @@
 """Runs of a small pipeline, logged to MLflow.
 
-The store is an SQLite database in a folder. ``MLFLOW_SERVER=<url> pytest -m external`` tests with a server
-that runs; MLflow's own server needs an older pyarrow than this project, and so an environment of its own.
+The store is an SQLite database in a folder; the slow tests also start MLflow's server. It needs an older
+pyarrow than this project, and so an environment of its own, which uv installs.
 """
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import uuid
+from importlib import metadata
 from pathlib import Path
 
+import httpx
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
+from support.waiting import until
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.reporting import ReportingHooks
@@ -83,9 +87,48 @@ def folder_store(tmp_path_factory):
     return tmp_path_factory.mktemp("mlflow")
 
 
-@pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.external)])
+@pytest.fixture(scope="module")
+def server_store(tmp_path_factory):
+    """The address of a server."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        *(Path(sys.executable).with_name("uv"), "run", "--isolated", "--no-project"),
+        *("--python", sys.executable, "--with", f"mlflow=={metadata.version('mlflow-skinny')}"),
+        *("--", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+    ]
+    with Path(folder, "log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def answers():
+        assert process.poll() is None, Path(folder, "log").read_text()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        until(answers, seconds=300)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.slow)])
 def uri(request, folder_store, monkeypatch):
-    uri = str(folder_store) if request.param == "folder" else os.environ["MLFLOW_SERVER"]
+    is_folder = request.param == "folder"
+    uri = str(folder_store) if is_folder else request.getfixturevalue("server_store")
     monkeypatch.setenv("FB_MLFLOW_URI", uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", uuid.uuid4().hex)
     return uri
