@@ -24,6 +24,7 @@ from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from pydantic import TypeAdapter
 
 SourceName = Literal["products", "images", "photos"]
 SOURCES: Final[tuple[SourceName, ...]] = get_args(SourceName)
@@ -31,7 +32,7 @@ SOURCES: Final[tuple[SourceName, ...]] = get_args(SourceName)
 _SOURCES_KEY: Final = b"sources"
 """Key of the Parquet metadata that contains the sources."""
 
-_ROWS_PER_GROUP: Final = 1024
+_ROWS_PER_GROUP: Final = 256
 
 
 class ProvenanceError(ValueError):
@@ -202,10 +203,8 @@ def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
     Raises:
         ProvenanceError: the bytes are not a provenance artifact.
     """
-    from pydantic import TypeAdapter
-
     row = find_row(_open(data), "product_id", product_id)
-    return None if row is None else TypeAdapter(ListingProvenance).validate_python(row)
+    return None if row is None else _adapter().validate_python(row)
 
 
 def read_sources(data: bytes) -> dict[SourceName, Source]:
@@ -244,6 +243,13 @@ def _to_record(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return {name: _to_record(item) for name, item in value._asdict().items()}
     return value
+
+
+@cache
+def _adapter() -> "TypeAdapter[ListingProvenance]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ListingProvenance)
 
 
 @cache

@@ -11,10 +11,10 @@ from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listings.gazetteer import UnknownPlaceError
 from fb_marketplace_serving.search.listings.listing_store import Positions, UnknownCategoryError
-from fb_marketplace_serving.search.listings.price_insights import Insight, PhotoElsewhere
 from fb_marketplace_serving.search.ranking.ranking_features import DESCRIPTIONS, FEATURES
 from fb_marketplace_serving.search.results import Hit, SearchResults
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
+from fb_marketplace_serving.server.items.product import price_context
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (
     CandidateSource,
@@ -22,8 +22,6 @@ from fb_marketplace_serving.server.schemas.search import (
     Explanation,
     FeatureContribution,
     PriceFacet,
-    PriceInsight,
-    PriceRange,
     SearchHit,
     SearchRequest,
     SearchResponse,
@@ -158,27 +156,15 @@ def _hit(
 ) -> SearchHit:
     product_ids = loaded.store.product_ids
     product_id = product_ids[hit.position]
-    artifacts = loaded.release.search
-    table = artifacts.price_insights if artifacts else None
-    insights = table.get(product_id) if table else None
-    typical = insights.price_range if insights else None
     return SearchHit(
         **loaded.release.listings[product_id]._asdict(),
+        **price_context(loaded, product_id)._asdict(),
         image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
         score=_finite(hit.score),
         relevance=relevance,
         sources=_sources(results, hit.candidate),
         distance_km=distance_km,
         duplicates=[product_ids[position] for position in hit.duplicates],
-        typical_price=(
-            PriceRange(low=typical[0], high=typical[1], comparables=list(insights.comparables))
-            if insights and typical
-            else None
-        ),
-        notes=[
-            PriceInsight(kind=note.kind, text=note.text, products=_evidence(note))
-            for note in (insights.insights if insights else ())
-        ],
         explanation=explanation,
     )
 
@@ -198,13 +184,6 @@ def _relevance(results: SearchResults, positions: Positions) -> list[float | Non
     if results.relevance is None:
         return [None] * len(positions)
     return [round(probability, 4) for probability in results.relevance.of(positions).tolist()]
-
-
-def _evidence(insight: Insight) -> list[str]:
-    """Return the ids of the listings that an insight is based on."""
-    if isinstance(insight.evidence, PhotoElsewhere):
-        return [insight.evidence.product_id]
-    return list(insight.evidence.comparables)
 
 
 def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:

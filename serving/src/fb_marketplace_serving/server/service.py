@@ -19,6 +19,7 @@ from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import Pointer
 from fb_marketplace_serving.server.auth import Keys, RateLimit
 from fb_marketplace_serving.server.errors import (
@@ -262,13 +263,13 @@ class Service:
         except TimeoutError:
             raise self._timed_out() from None
 
-    async def read_photo(self, client: str, loaded: LoadedRelease, image_id: str) -> bytes:
+    async def read_photo(self, client: str, photos: PhotoStore, image_id: str) -> bytes:
         """Read a photo of a release on a thread of its own kind: the lake may hang.
 
         Args:
             client: name of the client.
-            loaded: the release.
-            image_id: a photo that it has.
+            photos: the photos of a release, in some size.
+            image_id: one of them.
 
         Raises:
             ApiError: the server is at capacity, or the photo is damaged or cannot be read in time.
@@ -277,7 +278,7 @@ class Service:
         try:
             with self._reads.slot(client):
                 async with asyncio.timeout(self.settings.request_timeout_seconds):
-                    return await run(self._readers, loaded.release.photos.read, image_id)
+                    return await run(self._readers, photos.read, image_id)
         except CapacityExceeded as error:
             raise self._over_capacity(error) from None
         except TimeoutError:

@@ -81,14 +81,6 @@ OAK_BOOKCASE: Final[dict[str, Any]] = {
 }
 
 
-class Product(ListingSummary):
-    """A listing with its photos."""
-
-    model_config = with_example(**OAK_BOOKCASE, image_ids=["0a1b2c3d"])
-
-    image_ids: list[str] = Field(description="Ids for /images/{image_id}.")
-
-
 class ReleaseSummary(BaseModel):
     """The current release."""
 

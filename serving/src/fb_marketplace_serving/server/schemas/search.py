@@ -9,6 +9,11 @@ from fb_marketplace_serving.search.engine import Sort
 from fb_marketplace_serving.search.query.completion import CompletionKind
 from fb_marketplace_serving.search.query.parser import Kind
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
+from fb_marketplace_serving.server.schemas.listings import (
+    OAK_BOOKCASE_PRICE,
+    PriceInsight,
+    PriceRange,
+)
 
 MAX_QUERY_LENGTH: Final = 200
 """Characters of a query or a place."""
@@ -16,34 +21,30 @@ MAX_QUERY_LENGTH: Final = 200
 Ignorable = Literal["spelling", "price", "place", "category", "condition", "colour"]
 IGNORABLE: Final[tuple[str, ...]] = get_args(Ignorable)
 
-_HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
-    "image_id": "0a1b2c3d",
-    "score": 0.7,
-    "relevance": 0.93,
-    "sources": [{"source": "bm25", "rank": 1, "similarity": 7.4}],
-    "distance_km": 3.2,
-    "duplicates": ["7b8c9d0e"],
-    "typical_price": {"low": 35.0, "high": 80.0, "comparables": ["5f6a7b8c"]},
-    "notes": [
-        {
-            "kind": "photo_elsewhere",
-            "text": "A photo of this listing is also in “Oak shelves” (York, £60).",
-            "products": ["6a7b8c9d"],
-        }
-    ],
-    "explanation": {
-        "base": -0.2,
-        "reasons": [
-            {
-                "feature": "bm25_similarity",
-                "label": "matches the words",
-                "value": 7.4,
-                "contribution": 0.9,
-            }
-        ],
-        "words": {"bookcas": 4.3, "oak": 3.1},
-    },
-}
+_HIT: Final[dict[str, Any]] = (
+    OAK_BOOKCASE
+    | OAK_BOOKCASE_PRICE
+    | {
+        "image_id": "0a1b2c3d",
+        "score": 0.7,
+        "relevance": 0.93,
+        "sources": [{"source": "bm25", "rank": 1, "similarity": 7.4}],
+        "distance_km": 3.2,
+        "duplicates": ["7b8c9d0e"],
+        "explanation": {
+            "base": -0.2,
+            "reasons": [
+                {
+                    "feature": "bm25_similarity",
+                    "label": "matches the words",
+                    "value": 7.4,
+                    "contribution": 0.9,
+                }
+            ],
+            "words": {"bookcas": 4.3, "oak": 3.1},
+        },
+    }
+)
 
 
 class SearchRequest(BaseModel):
@@ -93,22 +94,6 @@ class SearchRequest(BaseModel):
         max_length=len(IGNORABLE),
         description="Corrections and meanings to ignore in `q`; their words are searched for.",
     )
-
-
-class PriceRange(BaseModel):
-    """Typical price of comparable listings."""
-
-    low: float
-    high: float
-    comparables: list[str] = Field(description="Ids of some comparable listings.")
-
-
-class PriceInsight(BaseModel):
-    """A note on the price or the photo of a listing, with its evidence."""
-
-    kind: Literal["unusual_price", "photo_elsewhere"]
-    text: str = Field(description="The note, in a sentence.")
-    products: list[str] = Field(description="Ids of the listings that it is based on.")
 
 
 class CandidateSource(BaseModel):

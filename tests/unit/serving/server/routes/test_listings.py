@@ -2,6 +2,8 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from support.builders.small_release import draw_display
+from support.builders.small_search import TYPICAL
 
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
@@ -62,6 +64,89 @@ def test_other_photo_is_sent(client):
 
     assert answer.status_code == 200
     assert answer.content.startswith(b"\xff\xd8")
+
+
+def test_display_size_returns_the_rendition(client):
+    small, large = client.get(PHOTO), client.get(PHOTO, params={"size": 1024})
+
+    assert large.content == draw_display("img-red")
+    assert client.get(PHOTO, params={"size": 256}).content == small.content != large.content
+    assert large.headers["etag"] != small.headers["etag"]
+    tag = {"If-None-Match": large.headers["etag"]}
+    assert client.get(PHOTO, params={"size": 1024}, headers=tag).status_code == 304
+    assert client.get(PHOTO, headers=tag).status_code == 200
+    assert client.head(f"{PHOTO}?size=1024").headers["content-length"] == str(len(large.content))
+
+
+def test_photo_without_rendition_is_canonical_in_every_size(client):
+    sizes = [client.get("/images/img-green", params={"size": size}).content for size in (256, 1024)]
+
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("size", ["512", "-1", "large", "1024.5"])
+def test_unknown_size_is_422(client, size):
+    answer = client.get(PHOTO, params={"size": size})
+
+    assert answer.status_code == 422
+    assert "256 or 1024" in answer.json()["detail"]
+
+
+def test_product_has_all_that_a_page_shows(client):
+    product = client.get("/products/p-chair").json()
+
+    assert product["description"] == "About: Red chair"
+    assert product["image_ids"] == ["img-red"]
+    assert product["photos"] == [
+        {"image_id": "img-red", "sizes": [256, 1024]}
+        | dict.fromkeys(("format", "width", "height", "copies"))
+    ]
+    assert (product["typical_price"]["low"], product["typical_price"]["high"]) == TYPICAL
+    assert product["duplicates"] == ["p-copy"]
+    assert product["provenance"]["split"] == "train"
+    hit = next(
+        hit
+        for hit in client.get("/search?q=red+chair").json()["hits"]
+        if hit["product_id"] == "p-chair"
+    )
+    assert product.items() >= {name: hit[name] for name in ("typical_price", "notes")}.items()
+
+
+def test_similar_listings_are_of_other_items(client):
+    similar = client.get("/similar_listings/p-chair").json()["listings"]
+
+    ids = [listing["product_id"] for listing in similar]
+    assert ids[0] == "p-old"
+    assert not {"p-chair", "p-copy"} & set(ids)
+    assert len(set(ids)) == len(ids) == 5
+    assert client.get("/similar_listings/p-chair?limit=2").json()["listings"] == similar[:2]
+
+
+def test_listing_without_photo_has_similar_ones(client):
+    assert client.get("/similar_listings/p-plain").json()["listings"][0]["product_id"] == "p-table"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=51", "limits=3"])
+def test_similar_listings_have_a_bounded_limit(client, query):
+    assert client.get(f"/similar_listings/p-chair?{query}").status_code == 422
+
+
+def test_release_without_text_search_has_no_similar_listings(release):
+    with TestClient(create_app(release, Settings())) as client:
+        answer = client.get("/similar_listings/prd-red")
+        product = client.get("/products/prd-red").json()
+
+    assert answer.status_code == 404
+    assert "without text search" in answer.json()["detail"]
+    assert (product["provenance"], product["typical_price"], product["duplicates"]) == (
+        None,
+        None,
+        [],
+    )
+
+
+def test_similar_listings_of_unknown_listing_are_404(client):
+    assert client.get("/similar_listings/none").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthcheck", "/metrics"])

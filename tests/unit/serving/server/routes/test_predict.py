@@ -184,7 +184,16 @@ def test_product_has_its_photos(client):
         "county": None,
         "price_flag": None,
         "created_at": "2022-01-01T00:00:00Z",
+        "description": "About: A blue chair",
         "image_ids": ["img-blue"],
+        "photos": [
+            {"image_id": "img-blue", "sizes": [256]}
+            | dict.fromkeys(("format", "width", "height", "copies"))
+        ],
+        "typical_price": None,
+        "notes": [],
+        "duplicates": [],
+        "provenance": None,
     }
 
 

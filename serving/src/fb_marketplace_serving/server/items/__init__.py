@@ -1,0 +1,1 @@
+"""Listings in full: for the API, and as pages."""
