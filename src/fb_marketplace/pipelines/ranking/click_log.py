@@ -22,6 +22,9 @@ _DTYPES: Final = {
     "clicked": "bool",
 }
 
+BY_RELEVANCE: Final = ("relevance", "best")
+"""Names of the order by relevance; the second one is that of version 0.1."""
+
 MAX_POSITION: Final = 100
 """Deepest position of a click that is used. Deeper clicks are rare and have the highest weights: a program
 that clicks on deep pages could control the rank of a listing."""
@@ -91,7 +94,8 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     """Join search and click events.
 
     Args:
-        searches: JSON lines, each a :class:`SearchLine`.
+        searches: JSON lines, each a :class:`SearchLine`. Those in another order than by relevance are left
+            out: first listings are new ones or cheap ones there, and not what buyers prefer.
         clicks: JSON lines, each a :class:`ClickLine`.
     """
     search_lines, malformed_searches = _parse(searches, SearchLine)
@@ -108,6 +112,7 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     rows = [
         (search_id, words, product, position, (search_id, product) in clicked)
         for (search_id, product), (words, position) in impressions.items()
+        if by_id[search_id].filters.sort in BY_RELEVANCE
     ]
     unknown = sum((line.search_id, line.product_id) not in impressions for line in click_lines)
     return FeedbackResult(

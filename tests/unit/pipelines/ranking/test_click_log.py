@@ -11,13 +11,13 @@ TIME = "2026-03-01T12:00:00.000+00:00"
 ONE, OTHER = "1" * 32, "2" * 32
 
 
-def search(search_id=ONE, visible=("p", "q"), offset=0, words="oak chair"):
+def search(search_id=ONE, visible=("p", "q"), offset=0, words="oak chair", sort="relevance"):
     return SearchLine(
         search_id=search_id,
         time=TIME,
         release="v1",
         words=words,
-        filters=RequestedFilters(),
+        filters=RequestedFilters(sort=sort),
         offset=offset,
         product_ids=list(visible),
     )
@@ -51,6 +51,16 @@ def test_server_log_is_read(tmp_path):
         (OTHER, "größe", "p", 22, True),
     ]
     pd.testing.assert_frame_equal(Feedback.validate(feedback), feedback)
+
+
+@pytest.mark.parametrize("sort", ["newest", "price_asc", "distance"])
+def test_search_in_another_order_is_left_out(sort):
+    lines = as_json(search(sort=sort), search(OTHER, sort="best"))
+
+    feedback, excluded = join_clicks(lines, as_json(click(), click(OTHER)))
+
+    assert set(feedback["search_id"]) == {OTHER}
+    assert not any(excluded)
 
 
 def test_missing_folder_gives_empty_table(tmp_path):
