@@ -54,7 +54,7 @@ class TableParameters(Parameters):
     @field_validator("date_formats")
     @classmethod
     def _check_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
-        day = time.gmtime(1_044_057_600)  # 2003-02-01
+        day = time.gmtime(1_044_316_800)  # 2003-02-04
         for name in formats:
             try:
                 is_complete = time.strptime(time.strftime(name, day), name)[:3] == day[:3]

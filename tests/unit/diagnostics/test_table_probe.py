@@ -49,6 +49,41 @@ def test_missing_column_without_similar_name_has_no_hint(looked_at):
     assert "now" not in str(pattern.value)
 
 
+def probe_dates(tmp_path, *dates, **fields):
+    path = tmp_path / "dated.csv"
+    path.write_text("id,listed\n" + "".join(f"{n},{date}\n" for n, date in enumerate(dates)))
+    fields = {"date_column": "listed", "missing_values": ("null",)} | fields
+    table = RawTable("raw_products", str(path), "csv", AS_WRITTEN, ("id",), **fields)
+    return probe_table(table, path.stat().st_size)
+
+
+@pytest.mark.parametrize("dates", [["26/02/2022"] * 10, ["26/02/2022"] * 95 + ["2022-02-26"] * 5])
+def test_column_without_dates_is_refused_with_example(tmp_path, dates):
+    with pytest.raises(UserError, match=r"'listed'.*'26/02/2022'.*`date_formats.*raw_products"):
+        probe_dates(tmp_path, *dates)
+
+
+@pytest.mark.parametrize(
+    ("dates", "formats"),
+    [
+        (["26/02/2022"] * 10, ("%d/%m/%Y",)),
+        (["26/02/2022"] * 80 + ["2022-02-26"] * 20, ()),
+        (["null", ""] * 40 + ["2022-02-26"], ()),
+        (["soon"] * 9, ()),
+        ([], ()),
+    ],
+)
+def test_column_with_some_dates_passes(tmp_path, dates, formats):
+    assert "columns" in probe_dates(tmp_path, *dates, date_formats=formats, may_be_empty=True)
+
+
+def test_configured_date_column_that_does_not_exist_is_named(tmp_path):
+    note = probe_dates(tmp_path, "2022-02-26", date_column="posted")
+
+    assert "'posted'" in note
+    assert "`created_at` for raw_products" in note
+
+
 @pytest.mark.parametrize("remaining", [len(ROWS[-1]) - 1, len(ROWS[-1]) - 2])
 def test_complete_last_line_without_newline_passes(looked_at, remaining):
     row = "4,A chair,Leeds or Bradford\n" if remaining == len(ROWS[-1]) - 2 else ROWS[-1]

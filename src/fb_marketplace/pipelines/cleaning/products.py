@@ -174,6 +174,12 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
             "`required_columns` there; or set the format of the file under load_args in "
             "catalog_cleaning.yml."
         )
+    if "created_at" in absent:
+        logger.warning(
+            "%s has no column %r, so it has no dates. Set or remove `created_at` under its columns in "
+            "parameters_cleaning.yml.",
+            *(table, parameters.columns["created_at"]),
+        )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     rows = raw.drop(columns=[name for name in parameters.ignored_columns if name in raw.columns])
     for name in sorted(COLUMN_NAMES & set(rows.columns) - ours.keys()):
