@@ -95,6 +95,7 @@ def repeat_listings(
             facts.longitude[repeated],
             facts.description_words[repeated],
             facts.photo_pixels[repeated],
+            facts.age_days[repeated],
         ),
     )
     texts = Index(enlarge_index(parts.text_index, size, parameters), ids, ids)

@@ -85,7 +85,14 @@ def listing(product_id, price=None, path="Home", title="A chair", created_at=Non
     return Listing(product_id, title, price, "GBP", root, path, None, None, created_at=created_at)
 
 
-def facts(product_ids, families=None, places=None, description_words=None, photo_pixels=None):
+def facts(
+    product_ids,
+    families=None,
+    places=None,
+    description_words=None,
+    photo_pixels=None,
+    age_days=None,
+):
     count = len(product_ids)
     latitude, longitude = zip(*(places or [(np.nan, np.nan)] * count), strict=True)
     return ListingFeatures.from_columns(
@@ -95,6 +102,7 @@ def facts(product_ids, families=None, places=None, description_words=None, photo
         longitude,
         description_words or [0] * count,
         photo_pixels or [0] * count,
+        age_days or [np.nan] * count,
     )
 
 
@@ -124,6 +132,7 @@ def make_market(count=300, seed=0):
         places.tolist(),
         random.integers(0, 200, count).tolist(),
         random.integers(0, 10**7, count).tolist(),
+        [np.nan if dates[day] is None else float(len(dates) - day) for day in days],
     )
     owners = random.permutation(np.repeat(ids, random.integers(0, 4, count))).tolist()
     photos = unit(random, len(owners), PHOTO_SIZE)

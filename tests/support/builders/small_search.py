@@ -177,6 +177,7 @@ def text_canaries(*texts: str) -> tuple[TextCanary, ...]:
 
 def _facts(rows: list[dict], same: Mapping[str, str], with_photos: set[str]) -> bytes:
     nowhere = (math.nan, math.nan, 0)
+    newest = max((row["created_at"] or 0 for row in rows), default=0)
     return parquet(
         FACT_COLUMNS,
         [
@@ -186,6 +187,7 @@ def _facts(rows: list[dict], same: Mapping[str, str], with_photos: set[str]) -> 
                 *TOWNS.get(row["town"], nowhere)[:2],
                 10,
                 320 * 240 if row["product_id"] in with_photos else 0,
+                None if row["created_at"] is None else (newest - row["created_at"]) / 86_400,
             )
             for row in rows
         ],

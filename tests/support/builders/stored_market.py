@@ -104,6 +104,7 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
             "longitude": np.nan,
             "description_words": 3,
             "photo_pixels": 1_000_000,
+            "age_days": (products["created_at"].max() - products["created_at"]) / 86_400,
         }
     )[list(COLUMNS)]
     buffer = io.BytesIO()

@@ -19,6 +19,8 @@ from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS
 from fb_marketplace_serving.search.tokenizer import words
 
+SECONDS_PER_DAY: Final = 86_400
+
 MOST_FREQUENT: Final = 10
 """Number of unknown places in the report."""
 
@@ -79,6 +81,7 @@ def build_listing_features(
             "longitude": located["longitude"],
             "description_words": [len(words(text)) for text in listed["description"]],
             "photo_pixels": listed["product_id"].map(pixels).fillna(0).astype("int64"),
+            "age_days": (listed["created_at"].max() - listed["created_at"]) / SECONDS_PER_DAY,
         }
     )[list(COLUMNS)]
     buffer = io.BytesIO()

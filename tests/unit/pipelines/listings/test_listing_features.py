@@ -28,20 +28,21 @@ ROWS = [
 ]
 
 
-def product(product_id, town=None, county=None, copy_of=None, description="A table."):
+def product(product_id, town=None, county=None, copy_of=None, description="A table.", date=None):
     return {
         "product_id": product_id,
         "description": description,
         "town": town,
         "county": county,
         "price_flag": None,
-        "created_at": 1_645_833_600,
+        "created_at": date,
         "copy_of": copy_of,
     }
 
 
 def products(*rows):
-    return pd.DataFrame(list(rows), columns=list(product("p"))).astype("str")
+    table = pd.DataFrame(list(rows), columns=list(product("p")))
+    return table.astype("str").assign(created_at=table["created_at"].astype("Int64"))
 
 
 def copies(*groups):
@@ -125,6 +126,18 @@ def test_largest_photo_counts(store, places):
     result = described(store, places, product("p"), product("q"), product("r"), photos=photos)
 
     assert ListingFeatures.from_bytes(result.features).photo_pixels.tolist() == [600_000, 100, 0]
+
+
+@pytest.mark.parametrize(
+    ("dates", "ages"),
+    [((86_400, None, 0), (0, None, 1)), ((None, None, None), (None,) * 3), ((5, 5, 5), (0,) * 3)],
+)
+def test_age_is_relative_to_newest_listing(store, places, dates, ages):
+    rows = [product(name, date=date) for name, date in zip("pqr", dates, strict=True)]
+
+    facts = ListingFeatures.from_bytes(described(store, places, *rows).features)
+
+    assert [None if math.isnan(age) else age for age in facts.age_days] == list(ages)
 
 
 def test_copies_are_a_family_named_for_smallest_id(store, places):

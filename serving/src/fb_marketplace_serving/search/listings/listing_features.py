@@ -17,8 +17,9 @@ COLUMNS: Final = (
     "longitude",
     "description_words",
     "photo_pixels",
+    "age_days",
 )
-NULLABLE: Final = frozenset({"latitude", "longitude"})
+NULLABLE: Final = frozenset({"latitude", "longitude", "age_days"})
 """Columns in which a value may be missing."""
 
 
@@ -37,6 +38,8 @@ class ListingFeatures:
         longitude: float64, (listings,), degrees east; NaN if unknown.
         description_words: int32, (listings,), length of the description.
         photo_pixels: int64, (listings,), pixels of the largest photo as uploaded; 0 without a photo.
+        age_days: float64, (listings,), days by which the newest listing of the release is newer; NaN if
+            unknown. It does not depend on the time of the search.
     """
 
     product_ids: tuple[str, ...]
@@ -45,6 +48,7 @@ class ListingFeatures:
     longitude: NDArray[np.float64]
     description_words: NDArray[np.int32]
     photo_pixels: NDArray[np.int64]
+    age_days: NDArray[np.float64]
 
     @classmethod
     def from_columns(
@@ -55,6 +59,7 @@ class ListingFeatures:
         longitude: ArrayLike,
         description_words: ArrayLike,
         photo_pixels: ArrayLike,
+        age_days: ArrayLike,
     ) -> Self:
         """Create features from columns; see the attributes.
 
@@ -73,6 +78,7 @@ class ListingFeatures:
             np.array(longitude, np.float64),
             np.array(description_words, np.int32),
             np.array(photo_pixels, np.int64),
+            np.array(age_days, np.float64),
         )
 
     @classmethod
@@ -109,7 +115,7 @@ class ListingFeatures:
     def unknown(cls, product_ids: Sequence[str]) -> Self:
         """Return features of sorted listings without known values; each listing is its own family."""
         missing, zeros = np.full(len(product_ids), np.nan), np.zeros(len(product_ids), np.int64)
-        return cls.from_columns(product_ids, product_ids, missing, missing, zeros, zeros)
+        return cls.from_columns(product_ids, product_ids, missing, missing, zeros, zeros, missing)
 
     def __len__(self) -> int:
         return len(self.product_ids)
@@ -125,6 +131,7 @@ class ListingFeatures:
             self.longitude[rows],
             self.description_words[rows],
             self.photo_pixels[rows],
+            self.age_days[rows],
         )
 
 

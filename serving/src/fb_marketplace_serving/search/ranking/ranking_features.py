@@ -27,6 +27,7 @@ FEATURES: Final = (
     "photos",
     "photo_megapixels",
     "description_words",
+    "age_days",
     "query_words",
 )
 """The columns, in order; NaN if the query or the listing lacks a value. Rename a feature if its definition
@@ -50,6 +51,7 @@ DESCRIPTIONS: Final = {
     "photos": "number of photos",
     "photo_megapixels": "size of the photo",
     "description_words": "length of the description",
+    "age_days": "age of the listing",
     "query_words": "length of the query",
 }
 
@@ -107,6 +109,7 @@ def compute_features(
     columns["photos"] = _photo_counts(listings, row_mask)[positions]
     columns["photo_megapixels"] = features.photo_pixels[positions] / 1e6
     columns["description_words"] = features.description_words[positions].astype(np.float64)
+    columns["age_days"] = features.age_days[positions]
     columns["query_words"] = np.full(count, float(len(words(query.words))))
     return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
 

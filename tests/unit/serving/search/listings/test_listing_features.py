@@ -18,6 +18,7 @@ ROWS = {
     "longitude": [-0.1, None, -2.0],
     "description_words": [12, 0, 40],
     "photo_pixels": [3_000_000_000, 0, 1],
+    "age_days": [0.0, None, 3.5],
 }
 
 
@@ -36,6 +37,7 @@ def test_from_bytes_reads_each_column():
     assert result.photo_pixels.tolist() == [3_000_000_000, 0, 1]
     np.testing.assert_array_equal(result.latitude, [51.5, np.nan, 53.0])
     np.testing.assert_array_equal(result.longitude, [-0.1, np.nan, -2.0])
+    np.testing.assert_array_equal(result.age_days, [0.0, np.nan, 3.5])
 
 
 def test_family_members_share_one_number():
@@ -61,7 +63,7 @@ def test_other_columns_are_rejected():
 
 
 @pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
-def test_only_place_may_be_missing(name):
+def test_only_place_and_age_may_be_missing(name):
     with pytest.raises(ListingFeaturesError, match=rf"{name}.*\b1\b.*\b3\b"):
         ListingFeatures.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
 
@@ -80,6 +82,7 @@ def test_subset_keeps_features_of_its_listings():
     assert result.longitude.tolist() == [-0.1, -2.0]
     assert result.description_words.tolist() == [12, 40]
     assert result.photo_pixels.tolist() == [3_000_000_000, 1]
+    assert result.age_days.tolist() == [0.0, 3.5]
 
 
 def test_listings_without_features_are_unknown():
@@ -87,5 +90,5 @@ def test_listings_without_features_are_unknown():
 
     assert result.product_ids == ("p", "q")
     assert result.family[0] != result.family[1]
-    assert np.isnan([*result.latitude, *result.longitude]).all()
+    assert np.isnan([*result.latitude, *result.longitude, *result.age_days]).all()
     assert not any([*result.description_words, *result.photo_pixels])

@@ -38,7 +38,9 @@ def pos(places):
     photos = Index.build_flat(np.eye(1, 8, dtype=np.float32), ["a"], ids[:1])
     nothing = np.zeros(len(ids), np.int64)
     return ListingStore(
-        photos, listings, ListingFeatures.from_columns(ids, ids, north, east, nothing, nothing)
+        photos,
+        listings,
+        ListingFeatures.from_columns(ids, ids, north, east, nothing, nothing, nothing),
     )
 
 

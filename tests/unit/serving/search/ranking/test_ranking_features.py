@@ -46,6 +46,7 @@ def catalogue():
         places=[LEEDS, (53.96, -1.08), nowhere, LEEDS, nowhere],
         description_words=[12, 0, 7, 1, 3],
         photo_pixels=[3_000_000, 0, 500_000, 0, 0],
+        age_days=[0.5, np.nan, 0.0, 1.0, 400.0],
     )
     return ListingStore(index, listings, known)
 
@@ -92,6 +93,7 @@ def test_each_feature_matches_its_name(catalogue):
         "photos": [2, 0, 1, 0],
         "photo_megapixels": [3, 0, 0.5, 0],
         "description_words": [12, 0, 7, 3],
+        "age_days": [0.5, np.nan, 0, 400],
         "query_words": [3, 3, 3, 3],
     }
     for source in ("text", "text_to_image", "multimodal"):
@@ -216,6 +218,7 @@ def test_product_id_does_not_affect_features(market):
             list(zip(known.latitude, known.longitude, strict=True)),
             known.description_words.tolist(),
             known.photo_pixels.tolist(),
+            known.age_days.tolist(),
         ),
     )
     random = np.random.default_rng(3)
