@@ -1,5 +1,7 @@
-"""Short queries from titles."""
+"""Queries from titles: short, and misspelled."""
 
+import random
+import string
 from typing import Final
 
 from fb_marketplace_serving.search.tokenizer import words
@@ -25,3 +27,20 @@ def content_words(title: str) -> list[str]:
 def shorten_title(title: str) -> str:
     """Return the first content words of a title; the title if there are none."""
     return " ".join(content_words(title)[:SHORT_QUERY_WORDS]) or title
+
+
+def misspell(word: str, chance: random.Random) -> str:
+    """Return another word by one edit: a letter removed, inserted or replaced, or two letters swapped."""
+    while True:
+        place, letter = chance.randrange(len(word) - 1), chance.choice(string.ascii_lowercase)
+        before, first, second, after = word[:place], word[place], word[place + 1], word[place + 2 :]
+        edited = chance.choice(
+            [
+                before + second + after,
+                before + letter + first + second + after,
+                before + letter + second + after,
+                before + second + first + after,
+            ]
+        )
+        if edited != word:
+            return edited

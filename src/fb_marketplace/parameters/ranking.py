@@ -56,8 +56,9 @@ class RelevanceParameters(Parameters):
 
 
 class RankingEvaluationParameters(Parameters):
-    """Bootstrap of the search metrics."""
+    """Bootstrap of the search metrics, and number of queries."""
 
+    max_typos: Count
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed

@@ -114,7 +114,7 @@ def make_parts(
     pictures = Index.build_flat(titles_as_images, image_ids, image_products).to_bytes()
     return {
         "listing_features": _facts(rows, same or {}, set(image_products)),
-        "gazetteer": _places(),
+        "gazetteer": gazetteer_bytes(),
         "word_index": count_words(titles).to_bytes(),
         "text_encoder": graph(),
         "text_tokenizer": tokenizer(),
@@ -194,7 +194,7 @@ def _facts(rows: list[dict], same: Mapping[str, str], with_photos: set[str]) -> 
     )
 
 
-def _places() -> bytes:
+def gazetteer_bytes() -> bytes:
     return parquet(
         places_module.COLUMNS,
         [

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from support.builders import tiny_text_encoder as tiny
-from support.builders.small_market import unit
+from support.builders.small_market import count_words, unit
+from support.builders.small_search import gazetteer_bytes
 
 from fb_marketplace.ml.listing_text import listing_text
 from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
@@ -144,4 +145,6 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
         file("listings", build_listing_cards(products)),
         file("facts", buffer.getvalue()),
         LABELS,
+        file("word index", count_words(listing_text(products)).to_bytes()),
+        file("gazetteer", gazetteer_bytes()),
     )

@@ -33,7 +33,13 @@ def values():
                     "all": {
                         "ndcg_at_10": {"methods": {"ranker": estimate, "fusion": {"value": 0.5}}}
                     }
-                }
+                },
+                "relevance": {
+                    "precision": estimate | {"random_baseline": 0.01},
+                    "precision_at_10": {"price_asc": estimate | {"to_best_first": 0.98}},
+                },
+                "typos": {"recall_at_10": estimate, "uncorrected": {"value": 0.125}},
+                "paraphrases": {"all": None},
             },
         },
     )
@@ -98,3 +104,12 @@ def test_ranker_has_fusion_baseline(values):
     result = line(values, "search, NDCG@10")
 
     assert result.endswith("0.750 [0.700, 0.800] of 1,200 (rank fusion: 0.500)")
+
+
+def test_served_search_has_a_line_for_each_measured_metric(values):
+    measured = "0.750 [0.700, 0.800] of 1,200"
+
+    assert line(values, "the same, precision").endswith(f"{measured} (random: 0.010)")
+    assert line(values, "the same, first ten by price").endswith("(0.98 of best first)")
+    assert line(values, "with a typo").endswith(f"{measured} (uncorrected: 0.125)")
+    assert not any("paraphrased" in item for item in values)

@@ -16,8 +16,11 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.listings.gazetteer import Gazetteer
 from fb_marketplace_serving.search.listings.listing import Listing, read_listings
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
+from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 
 NO_VECTORS: Final = VectorTable((), np.empty((0, 1), np.float32))
 
@@ -39,6 +42,8 @@ class SearchEvaluationData:
         listings: listing cards by id.
         features: features of listings.
         labels: category labels of photos.
+        word_index: the served BM25 index.
+        gazetteer: the served gazetteer.
     """
 
     products: pd.DataFrame
@@ -53,6 +58,8 @@ class SearchEvaluationData:
     listings: dict[str, Listing]
     features: ListingFeatures
     labels: tuple[str, ...]
+    word_index: FileRef
+    gazetteer: FileRef
 
     def corpus(self, split: str, bm25: BM25Parameters) -> SearchCorpus:
         """Build a corpus from the listings of a split.
@@ -73,6 +80,14 @@ class SearchEvaluationData:
     def query_encoder(self) -> QueryEncoder:
         """Return an encoder of queries."""
         return QueryEncoder(self.encoder, self.photos, self.probabilities, bool(self.labels))
+
+    def query_understanding(self) -> QueryUnderstanding:
+        """Return the speller and parser of the server, which know the words of all listings."""
+        return QueryUnderstanding(
+            self.listings.values(),
+            BM25Index.from_bytes(self.word_index.read()),
+            Gazetteer.from_bytes(self.gazetteer.read()),
+        )
 
     def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
         """Search a split with synthetic queries for its listings, and grade the candidates."""
@@ -113,6 +128,8 @@ def load_evaluation_corpus(
     listings: FileRef,
     listing_features: FileRef,
     vision_labels: list[str] | Skipped,
+    word_index: FileRef,
+    gazetteer: FileRef,
 ) -> SearchEvaluationData:
     """Load the data; see :class:`SearchEvaluationData`. Without photos, their vectors are empty."""
     projected = NO_VECTORS
@@ -138,4 +155,6 @@ def load_evaluation_corpus(
         read_listings(listings.read()),
         ListingFeatures.from_bytes(listing_features.read()),
         () if isinstance(vision_labels, Skipped) else tuple(vision_labels),
+        word_index,
+        gazetteer,
     )

@@ -83,6 +83,8 @@ def _corpus_node() -> Node:
             "listings",
             "listing_features",
             "vision_labels",
+            "word_index",
+            "gazetteer",
         ],
         "ranking_corpus",
         name="load_evaluation_corpus",

@@ -13,9 +13,9 @@ from fb_marketplace.parameters.text import BM25Parameters
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart
 from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
+from fb_marketplace.pipelines.ranking.served.evaluate import evaluate_served
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
-from fb_marketplace.pipelines.ranking.train_relevance import evaluate_relevance
 from fb_marketplace.pipelines.ranking.training_data import (
     RankingDataset,
     click_dataset,
@@ -127,8 +127,8 @@ def evaluate_ranking(
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see
-        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`, and
-        ``relevance``, see :func:`evaluate_relevance`.
+        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`. Cases and
+        metrics of the served search are added, see :func:`evaluate_served`.
     """
     judged = ranking_corpus.judge_queries("test", bm25)
     model = Ranker.from_bytes(ranker.read())
@@ -139,15 +139,14 @@ def evaluate_ranking(
         if query.kind == "title"
     ]
     corpus = ranking_corpus.corpus("test", bm25)
+    served = evaluate_served(ranking_corpus, corpus, model, relevance_model, parameters, relevance)
     text_to_image = evaluate_text_to_image(corpus, ranking_corpus.encoder, titles, parameters)
     return RankingResults(
-        queries,
+        pd.concat([queries, served.cases], ignore_index=True),
         {
             "listings": len(corpus.indexes.listings),
             "text_to_image": text_to_image,
             "searches": summarize_queries(queries, parameters),
-            "relevance": evaluate_relevance(
-                ranking_corpus, model, relevance_model, bm25, relevance
-            ),
+            **served.metrics,
         },
     )

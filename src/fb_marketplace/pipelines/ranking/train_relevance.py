@@ -1,4 +1,4 @@
-"""Training and evaluation of the model that predicts which listings are relevant to a search."""
+"""Training of the model that predicts which listings are relevant to a search."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -17,31 +17,17 @@ from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationD
 from fb_marketplace.pipelines.ranking.lambdamart import model_text, split_groups
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
-from fb_marketplace.skipping import InsufficientDataError, Skipped
-from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace_serving.search.candidates import collect_candidates
-from fb_marketplace_serving.search.engine import SearchEngine, Sort
-from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.ranking.ranker import Ranker
 from fb_marketplace_serving.search.ranking.relevance import (
     INCREASING,
     RELEVANCE_FEATURES,
     RelevanceFeatures,
-    RelevanceModel,
     relevance_bytes,
 )
 
 WORD_KINDS: Final = ("one_word", "two_words")
 NONSENSE: Final = "nonsense"
-PAGE: Final = 10
-FIRST_PAGES: Final[dict[str, Sort]] = {
-    "best_first": "relevance",
-    "cheapest_first": "price_asc",
-    "newest_first": "newest",
-    "nearest_first": "distance",
-}
-"""Metrics of the first page, and its order."""
-
 ALL_TERMS: Final = 0.999
 """Minimum share of the terms in a title that has all of them: the weights are rounded."""
 
@@ -174,7 +160,7 @@ def relevance_queries(
     if len(queries) > parameters.max_queries:
         queries = chance.sample(queries, parameters.max_queries)
     nonsense = max(1, len(queries) // 10) if queries else 0
-    return [*queries, *(_nonsense(chance, number) for number in range(nonsense))]
+    return [*queries, *(nonsense_query(chance, number) for number in range(nonsense))]
 
 
 def word_queries(
@@ -193,81 +179,6 @@ def word_queries(
                 yield SearchQuery(kind, product, group, text, None, frozenset())
 
 
-def evaluate_relevance(
-    data: SearchEvaluationData,
-    ranker: Ranker,
-    model: FileRef | Skipped,
-    bm25: BM25Parameters,
-    parameters: RelevanceParameters,
-) -> dict[str, Any]:
-    """Evaluate the threshold on the listings of the test split.
-
-    Args:
-        data: the listings.
-        ranker: the served ranker.
-        model: the served model.
-        bm25: parameters of BM25.
-        parameters: number of searches.
-
-    Returns:
-        ``threshold``; for searches by one and two words: number of ``searches``, ``precision`` of the
-        results, ``title_recall`` of the listings whose title has all words, ``best_first``,
-        ``cheapest_first``, ``newest_first`` and ``nearest_first``, the precision of the first ten in these
-        orders, None without dates or places; and ``nonsense_with_hits``, the
-        share of nonsense searches with results. Empty if there is no model.
-    """
-    if isinstance(model, Skipped):
-        return {}
-    relevance = RelevanceModel.from_bytes(model.read())
-    corpus, encoder = data.corpus("test", bm25), data.query_encoder()
-    engine = SearchEngine(corpus.indexes, ranker, data.labels, relevance)
-    chance = random.Random(parameters.seed)
-    queries = list(word_queries(data.products, data.splits, "test", parameters.seed))
-    queries = chance.sample(queries, min(len(queries), parameters.max_test_queries))
-    passing = right = titles = titles_found = 0
-    first: dict[Sort, list[float]] = {name: [] for name in FIRST_PAGES.values()}
-    listings = corpus.indexes.listings
-    # Buyers are where the listings are.
-    coordinates = zip(listings.features.latitude, listings.features.longitude, strict=True)
-    places = [GeoFilter(*place) for place in coordinates if not np.isnan(place).any()]
-    buyers = random.Random(parameters.seed)
-    for query in queries:
-        vectors = encoder.encode(query)
-        relevant, has_all = _relevant(corpus, query)
-        place = buyers.choice(places) if places else None
-        for sort, precisions in first.items():
-            if (sort == "distance" and not place) or (sort == "newest" and not listings.has_dates):
-                continue
-            filters = SearchFilters(location=place if sort == "distance" else None)
-            results = engine.search(vectors, filters, sort=sort)
-            positions = [hit.position for hit in results.hits[:PAGE]]
-            if positions:
-                precisions.append(float(relevant[positions].mean()))
-        positions_found = np.concatenate(
-            [np.array([hit.position, *hit.duplicates], np.int64) for hit in results.hits]
-            or [np.empty(0, np.int64)]
-        )
-        passing, right = (
-            passing + len(positions_found),
-            right + int(relevant[positions_found].sum()),
-        )
-        titles, titles_found = (
-            titles + int(has_all.sum()),
-            titles_found + int(has_all[positions_found].sum()),
-        )
-    nonsense = [
-        bool(engine.search(encoder.encode(_nonsense(chance, number))).hits) for number in range(100)
-    ]
-    return {
-        "threshold": relevance.threshold,
-        "searches": len(queries),
-        "precision": _share(right, passing),
-        "title_recall": _share(titles_found, titles),
-        **{name: _mean(first[sort]) for name, sort in FIRST_PAGES.items()},
-        "nonsense_with_hits": _mean(nonsense),
-    }
-
-
 def _rows(
     corpus: SearchCorpus,
     encoder: QueryEncoder,
@@ -282,7 +193,7 @@ def _rows(
         for query in queries:
             vectors, mask = encoder.encode(query), corpus.rows_without(query.hidden)
             candidates = collect_candidates(indexes, vectors, row_mask=mask)
-            relevant, _ = _relevant(corpus, query)
+            relevant, _ = judge_relevance(corpus, query)
             chosen = relevant.copy()
             chosen[candidates.positions] = True
             others = np.flatnonzero(~chosen)
@@ -305,7 +216,7 @@ def _rows(
     )
 
 
-def _relevant(
+def judge_relevance(
     corpus: SearchCorpus, query: SearchQuery
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which listings are relevant, and which have all words in the title: bool, (listings,)."""
@@ -317,7 +228,7 @@ def _relevant(
     return (corpus.grades(query) >= SAME_PATH) | has_all, has_all
 
 
-def _nonsense(chance: random.Random, number: int) -> SearchQuery:
+def nonsense_query(chance: random.Random, number: int) -> SearchQuery:
     """Draw one to three words that mean nothing."""
     words = [
         "".join(chance.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(chance.randint(4, 9)))
@@ -340,11 +251,3 @@ def _settings(parameters: RelevanceParameters) -> dict[str, Any]:
         "num_threads": 1,
         "verbose": -1,
     }
-
-
-def _share(count: int, total: int) -> float | None:
-    return round(count / total, 4) if total else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return round(float(np.mean(values)), 4) if values else None

@@ -20,8 +20,16 @@ RECALLS: Final = {
 """Recall metrics, and their names in the table ``retrieval_full_gallery``."""
 
 SEARCHES: Final = "search_ndcg_at_10"
+SERVED: Final = {
+    "search_precision": "precision",
+    "search_title_recall": "title_recall",
+    "search_sorted_precision_at_10": "sorted_precision_at_10",
+    "search_typo_recall_at_10": "typo_recall_at_10",
+    "search_paraphrase_recall_at_10": "paraphrase_recall_at_10",
+}
+"""Metrics of the served search, and their names in the table ``ranking_query_metrics``."""
 
-NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES)
+NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES, *SERVED)
 
 
 def collect_case_metrics(
@@ -60,7 +68,11 @@ def collect_case_metrics(
             _recall(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()
         ]
     if not isinstance(ranking_query_metrics, Skipped):
-        parts.append(_ndcg(ranking_query_metrics))
+        parts.append(_searches(SEARCHES, ranking_query_metrics, "ranker", "ndcg_at_10"))
+        parts += [
+            _searches(name, ranking_query_metrics, "served", measure)
+            for name, measure in SERVED.items()
+        ]
     table = pd.concat(parts or [_rows(NAMES[0], [], [], [])], ignore_index=True).sort_values(
         ["measure", "case"], ignore_index=True
     )
@@ -82,12 +94,13 @@ def _recall(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd
     return _rows(name, rows["image_id"], rows["group"], rows["value"])
 
 
-def _ndcg(ranking_query_metrics: pd.DataFrame) -> pd.DataFrame:
+def _searches(
+    name: str, ranking_query_metrics: pd.DataFrame, method: str, measure: str
+) -> pd.DataFrame:
     rows = ranking_query_metrics[
-        (ranking_query_metrics["method"] == "ranker")
-        & (ranking_query_metrics["measure"] == "ndcg_at_10")
+        (ranking_query_metrics["method"] == method) & (ranking_query_metrics["measure"] == measure)
     ]
-    return _rows(SEARCHES, rows["kind"] + "/" + rows["product_id"], rows["group"], rows["value"])
+    return _rows(name, rows["kind"] + "/" + rows["product_id"], rows["group"], rows["value"])
 
 
 def _rows(name: str, cases: object, groups: object, values: object) -> pd.DataFrame:

@@ -1,17 +1,14 @@
 import numpy as np
 import pytest
-from support.builders.small_search import ranker as ranker_model
 
 from fb_marketplace.pipelines.ranking.train_relevance import (
     NONSENSE,
     choose_threshold,
-    evaluate_relevance,
     relevance_queries,
     train_relevance,
     word_queries,
 )
-from fb_marketplace.skipping import InsufficientDataError, Skipped
-from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace_serving.search.ranking.relevance import RelevanceModel
 
 
@@ -69,31 +66,3 @@ def test_smallest_threshold_with_the_precision_is_chosen(asked, expected):
 
     assert chosen[0] == pytest.approx(expected[0], abs=0.02)
     assert chosen[1:] == pytest.approx(expected[1:])
-
-
-def test_evaluation_counts_the_searches_of_the_test_split(
-    stored_market, weighing, relevance_parameters, trained, store_file
-):
-    ranker = Ranker.from_bytes(ranker_model())
-
-    metrics = evaluate_relevance(
-        stored_market, ranker, store_file("model", trained.model), weighing, relevance_parameters
-    )
-
-    queries = list(word_queries(stored_market.products, stored_market.splits, "test", 0))
-    assert metrics["searches"] == len(queries)
-    assert metrics["threshold"] == trained.card["threshold"]
-    for name in (
-        "precision",
-        "title_recall",
-        "best_first",
-        "cheapest_first",
-        "newest_first",
-        "nearest_first",
-    ):
-        assert metrics[name] is None or 0 <= metrics[name] <= 1
-    assert metrics["nonsense_with_hits"] < 0.5
-    skipped = evaluate_relevance(
-        stored_market, ranker, Skipped("few"), weighing, relevance_parameters
-    )
-    assert skipped == {}

@@ -53,6 +53,11 @@ def table():
             ("photo", "p", "g", "ranker", "ndcg_at_10", 0.5),
             ("title", "p", "g", "ranker", "recall_at_10", 1.0),
             ("title", "p", "g", "fusion", "ndcg_at_10", 0.2),
+            ("one_word", "p", "g", "served", "precision", 0.9),
+            ("one_word", "p", "g", "served", "title_recall", 0.8),
+            ("one_word", "p", "g", "served", "sorted_precision_at_10", 0.6),
+            ("short", "p", "g", "served", "typo_recall_at_10", 1.0),
+            ("respaced", "p", "g", "served", "paraphrase_recall_at_10", 0.0),
         ],
         columns=["kind", "product_id", "group", "method", "measure", "value"],
     )

@@ -32,8 +32,9 @@ MIN_SPLIT_LENGTH: Final = 6
 """Minimum letters of a word to split in two."""
 
 LONG_LENGTH: Final = 6
-"""Minimum letters of a word whose correction needs no support, if it is one edit; one less if a letter is
-missing or two are swapped. A longer word is hardly ever so near another by chance."""
+"""Minimum letters of a word whose correction needs no support, if it is one edit. One letter less is enough
+if the first letter is the same, and one less if a letter is missing or two are swapped: a word is hardly
+ever so near another by chance."""
 
 SHORT_LENGTH: Final = 4
 SHORT_FACTOR: Final = 5
@@ -82,6 +83,13 @@ class _Edit(NamedTuple):
     span: Span
     text: str
     is_certain: bool
+
+
+class _Context(NamedTuple):
+    """The other words of a query, and whether a listing has all words of the query that any listing has."""
+
+    others: tuple[str, ...]
+    is_matched: bool
 
 
 class _Near(NamedTuple):
@@ -142,20 +150,22 @@ class Speller:
             if not any(start < token.end() and token.start() < end for start, end in skipped)
         ]
         folded = [_fold(token[0]) for token in tokens]
+        is_matched = len(self._documents_with_all(folded)) > 0
         edits: list[_Edit] = []
         number = 0
         while number < len(tokens) and len(edits) < MAX_CORRECTIONS:
-            edit = self._join(text, tokens[number : number + 2])
+            context = _Context((*folded[:number], *folded[number + 2 :]), is_matched)
+            edit = self._join(text, tokens[number : number + 2], context)
             number += 2 if edit else 1
-            others = [*folded[: number - 1], *folded[number:]]
-            edit = edit or self._replace(tokens[number - 1], others)
+            context = _Context((*folded[: number - 1], *folded[number:]), is_matched)
+            edit = edit or self._replace(tokens[number - 1], context)
             if edit:
                 edits.append(edit)
         corrected = _apply(text, [edit for edit in edits if edit.is_certain])
         suggestion = _apply(text, edits)
         return Correction(corrected, None if suggestion == corrected else suggestion)
 
-    def _join(self, text: str, tokens: list[re.Match[str]]) -> _Edit | None:
+    def _join(self, text: str, tokens: list[re.Match[str]], context: _Context) -> _Edit | None:
         """Return "book case" as "bookcase", if that is a word."""
         if len(tokens) < 2 or text[tokens[0].end() : tokens[1].start()].strip(" -"):
             return None
@@ -167,24 +177,29 @@ class Speller:
         span = tokens[0].start(), tokens[1].end()
         if not (self._is_known(first) and self._is_known(second)):
             return _Edit(span, joined, is_certain=True)
+        if self._completes(joined, context):
+            return _Edit(span, joined, is_certain=True)
         together = len(np.intersect1d(self._documents(first), self._documents(second)))
         return _Edit(span, joined, is_certain=False) if support > 2 * together else None
 
-    def _replace(self, token: re.Match[str], others: Sequence[str]) -> _Edit | None:
+    def _replace(self, token: re.Match[str], context: _Context) -> _Edit | None:
         word = _fold(token[0])
         if self._is_known(word):
-            return self._offer(token.span(), word, others)
+            return self._separate(token.span(), word, context) or self._offer(
+                token.span(), word, context
+            )
         if not word.isalpha():
             return self._part_number(token.span(), word)
-        near = self._nearest(word, 1, others)
+        near = self._nearest(word, 1, context.others)
         if near:
-            is_long = len(word) + _is_slip(word, near.word) >= LONG_LENGTH
+            evidence = len(word) + _is_slip(word, near.word) + (near.word[0] == word[0])
+            is_long = evidence >= LONG_LENGTH
             is_certain = near.is_together or is_long or self._is_supported(word, near.word)
             return _Edit(token.span(), near.word, is_certain)
         split = self._split(word)
         if split:
             return _Edit(token.span(), split, is_certain=True)
-        near = self._nearest(word, 2, others) if len(word) >= TWO_EDITS_LENGTH else None
+        near = self._nearest(word, 2, context.others) if len(word) >= TWO_EDITS_LENGTH else None
         if near is None:
             return None
         return _Edit(token.span(), near.word, self._is_supported(word, near.word))
@@ -205,24 +220,39 @@ class Speller:
             support //= SHORT_FACTOR
         return support >= self._min_support and not (is_short and near[0] != word[0])
 
-    def _offer(self, span: Span, word: str, others: Sequence[str]) -> _Edit | None:
-        """Return the likely word for a rare one: as a suggestion, unless the other words need it."""
+    def _separate(self, span: Span, word: str, context: _Context) -> _Edit | None:
+        """Return "oaktable" as "oak table", if only so a listing has all words."""
+        if context.is_matched:
+            return None
+        split = self._split(word)
+        is_needed = split is not None and self._completes(split, context)
+        return _Edit(span, split, is_certain=True) if split and is_needed else None
+
+    def _completes(self, text: str, context: _Context) -> bool:
+        """Return whether a listing has these and the other words, though none has the query as it is."""
+        if context.is_matched or not context.others:
+            return False
+        return len(self._documents_with_all([*text.split(), *context.others])) > 0
+
+    def _offer(self, span: Span, word: str, context: _Context) -> _Edit | None:
+        """Return the likely word for a rare one.
+
+        It is certain if only so a listing has all words, or if no title has the rare word.
+        """
         if len(word) <= MIN_LENGTH or not word.isalpha() or word in FUNCTION_WORDS:
             return None
-        documents = self._documents(word)
-        support = len(documents)
+        support = len(self._documents(word))
         if support > RARE or self._gazetteer.has_name(word):
             return None
-        near = self._nearest(word, 1, others, excluded=word)
+        near = self._nearest(word, 1, context.others, excluded=word)
         if near is None:
             return None
-        if near.is_together and self._counts[near.word] > support:
-            is_alone = not np.isin(documents, self._documents_with_all(others)).any()
-            if is_alone:
-                return _Edit(span, near.word, is_certain=True)
-        if self._counts[near.word] < CLEARLY_MORE * max(support, 1):
+        near_support = self._counts[near.word]
+        if near.is_together and not context.is_matched and near_support > support:
+            return _Edit(span, near.word, is_certain=True)
+        if near_support < CLEARLY_MORE * max(support, 1):
             return None
-        return _Edit(span, near.word, is_certain=False)
+        return _Edit(span, near.word, is_certain=word not in self._counts)
 
     def _nearest(
         self, word: str, distance: int, others: Sequence[str] = (), excluded: str = ""

@@ -1,0 +1,1 @@
+"""Evaluation of the search as it is served: corrected words, the threshold, and every order."""

@@ -1,0 +1,96 @@
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.ranking.served.recall import (
+    evaluate_paraphrases,
+    evaluate_typos,
+    has_long_word,
+    paraphrases,
+    respace,
+)
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
+
+
+@pytest.fixture
+def titles(stored_market):
+    market = stored_market
+    made = make_queries(market.products, market.splits, market.duplicate_groups, "test")
+    return [query for query in made if query.kind == "title" and has_long_word(query)]
+
+
+def query(words):
+    return SearchQuery("short", "p", "g", words, None, frozenset())
+
+
+def test_only_long_words_get_typos():
+    assert has_long_word(query("red chair"))
+    assert not has_long_word(query("red sofa 12345 стулья"))
+
+
+def test_recall_with_typos_needs_the_correction(open_search, titles, few, monkeypatch):
+    served = open_search(threshold=0.0)
+    corrected = evaluate_typos(served, titles, few).metrics
+    monkeypatch.setattr(served, "correct", lambda text: text)
+    uncorrected = evaluate_typos(served, titles, few).metrics
+
+    assert corrected["typos"] == len(titles) > 0
+    assert uncorrected["recall_at_10"] == uncorrected["uncorrected"] == corrected["uncorrected"]
+    assert uncorrected["restored"] == 0 < corrected["restored"]
+
+
+def test_correct_query_that_is_changed_is_counted(open_search, titles, few, monkeypatch):
+    served = open_search(threshold=0.0)
+    monkeypatch.setattr(served, "correct", lambda text: "zzzz")
+    monkeypatch.setattr(served, "finds", lambda text, product: text != "zzzz")
+    metrics = evaluate_typos(served, titles, few).metrics
+
+    assert metrics["changed"] == metrics["worse"] == len(titles)
+    assert metrics["to_correctly_spelled"] is None
+
+
+def test_market_without_long_words_has_no_typos(open_search, few):
+    assert evaluate_typos(open_search(), [], few).metrics == {"typos": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red armchair", "red arm chair"),
+        ("oak book case", "oak bookcase"),
+        ("oak table", None),
+    ],
+)
+def test_words_are_split_or_joined_to_known_ones(text, expected):
+    counts = Counter({"arm": 2, "chair": 5, "armchair": 1, "bookcase": 1, "oak": 3, "table": 3})
+
+    assert respace(text.split(), counts) == expected
+
+
+def test_description_query_has_rare_words_that_the_title_lacks():
+    products = pd.DataFrame(
+        {
+            "product_id": ["a", "b", "c"],
+            "title": ["Oak tables", "Lamp", "Bed"],
+            "description": [
+                "table walnut velvet brass scratch unique",
+                "walnut velvet brass scratch",
+                "scratch",
+            ],
+        }
+    )
+
+    (only,) = paraphrases(products, [("a", "g"), ("c", "h")])
+
+    assert (only.kind, only.words) == ("description", "brass velvet walnut")
+
+
+def test_paraphrases_have_recall_by_kind(open_search, titles, few):
+    renamed = [title._replace(kind="respaced") for title in titles[:3]]
+    metrics, cases = evaluate_paraphrases(open_search(threshold=0.0), [*titles, *renamed], few)
+
+    assert metrics.keys() == {"respaced", "title", "all"}
+    assert metrics["title"]["value"] > 0.8 > metrics["title"]["random_baseline"] > 0
+    assert len(cases) == len(titles) + 3
+    assert evaluate_paraphrases(open_search(), [], few).metrics == {"all": None}
