@@ -1,14 +1,18 @@
 """Dates of listings, their own or those of their photos."""
 
 import time
+from datetime import date, datetime
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from fb_marketplace.pipelines.cleaning.images import clean_image_rows
 from fb_marketplace.pipelines.cleaning.products import add_photo_columns, clean_products
 from fb_marketplace.schemas.cleaning import CleanedProducts, ImageRows
+from fb_marketplace.storage.tables import parquet_table
 
 DAY = 1_645_833_600  # 2022-02-26
 
@@ -71,6 +75,49 @@ def test_format_of_the_table_is_used(raw_products, dated):
     rows = clean_products(raw_products({"listed": "03/04/2022"}), parameters).rows
 
     assert listed(rows) == [1_648_944_000]
+
+
+MOMENT = datetime(2022, 2, 26, 10, 11, 12)  # noqa: DTZ001
+TIME = DAY + 10 * 3600 + 11 * 60 + 12
+ZONES = ("UTC", "Europe/London", "Asia/Kolkata", "+05:30")
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "expected"),
+    [
+        *((pa.timestamp(unit), MOMENT, TIME) for unit in ("s", "ms", "us", "ns")),
+        *((pa.timestamp("ns", zone), TIME * 10**9, TIME) for zone in ZONES),
+        *((pa.timestamp("s", zone), TIME, TIME) for zone in ZONES),
+        (pa.timestamp("us"), datetime(1, 1, 1), None),  # noqa: DTZ001
+        (pa.timestamp("s"), 253_402_300_799, None),
+        (pa.date32(), date(2022, 2, 26), DAY),
+        (pa.date64(), date(2022, 2, 26), DAY),
+        *((pa.int64(), TIME * scale, TIME) for scale in (1, 10**3, 10**6, 10**9)),
+        (pa.uint32(), TIME, TIME),
+        (pa.int32(), 20220226, DAY),
+        *((pa.float64(), TIME * scale, TIME) for scale in (1.0, 1e3, 1e6)),
+        (pa.float64(), TIME + 0.75, TIME),
+        (pa.float64(), float("nan"), None),
+        (pa.decimal128(20, 3), TIME, TIME),
+        (pa.string(), "2022-02-26", DAY),
+        (pa.dictionary(pa.int8(), pa.string()), "2022-02-26", DAY),
+        (pa.bool_(), True, None),
+        (pa.time32("s"), 3600, None),
+        (pa.null(), None, None),
+        (pa.binary(), b"2022-02-26", None),
+    ],
+    ids=str,
+)
+def test_dates_of_parquet_types_are_read(raw_products, dated, tmp_path, type_, value, expected):
+    table = pa.Table.from_pandas(raw_products({}, {}), preserve_index=False)
+    table = table.append_column("listed", pa.array([value, None], type_))
+    pq.write_table(table, tmp_path / "Products.parquet")
+
+    rows = clean_products(
+        parquet_table.read_table(str(tmp_path / "Products.parquet"), {}), dated
+    ).rows
+
+    assert listed(rows) == [expected, None]
 
 
 @pytest.mark.parametrize("name", ["%d/%m", "%H:%M", "%Y", "%y/%m", "soon", "%", "%d/%m/%Q"])
