@@ -240,6 +240,18 @@ def test_results_are_sorted_by_price_with_photo_only(shop_page, expect):
     assert "has_photo=true" in page.url
 
 
+def test_results_are_sorted_by_date(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    wait_for_answer(page)
+
+    page.get_by_label("Sort").select_option("newest")
+
+    expect(page.get_by_role("status")).to_contain_text("newest first")
+    expect(cards(page).first).to_contain_text("26 Feb 2022")
+    assert "sort=newest" in page.url
+
+
 def test_pages_continue_after_reload(shop_page, expect):
     page = shop_page
     search(page, "chair")
