@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoding
-from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.bm25 import BM25Index, TermMatches
 from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask, Positions
 
 Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
@@ -94,6 +94,7 @@ class CandidateSet:
             among its results.
         fused: float64, (candidates,), reciprocal rank fusion: the sum of 1 / (RRF_K + rank).
         row: int64, (candidates,), row of the photo most similar to the query; -1 if there is none.
+        matches: all listings that share terms with the query; None without words.
     """
 
     positions: Positions
@@ -101,6 +102,7 @@ class CandidateSet:
     rank: dict[Source, NDArray[np.int32]]
     fused: NDArray[np.float64]
     row: Positions
+    matches: TermMatches | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -163,7 +165,8 @@ def collect_candidates(
         (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
         start=np.zeros(len(positions)),
     )
-    return CandidateSet(positions, similarity, rank, fused, row)
+    matches = indexes.bm25.match(query.words) if query.words else None
+    return CandidateSet(positions, similarity, rank, fused, row, matches)
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:

@@ -122,8 +122,7 @@ class SearchEngine:
                 )
             chosen, others = np.arange(len(candidates)), np.empty(0, np.int64)
             if relevance is not None and min_relevance > 0:
-                chosen = np.flatnonzero(relevance.of(candidates.positions) >= min_relevance)
-                others = relevance.others(min_relevance, mask)
+                chosen, others = relevance.at_least(min_relevance, mask)
             listed = self._rank(candidates, features, chosen, others)
             hits = self._fold(listed, filters, sort)
             if diversity and sort == "relevance":

@@ -1,6 +1,6 @@
 """Ranking features of a candidate, computed from the query and the listing only."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def compute_features(
     price = listings.price[positions]
     features = listings.features
     bm25 = candidates.similarity.get("bm25")
-    columns: dict[str, NDArray[np.floating]] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for source in SOURCES:
         columns[f"{source}_similarity"] = candidates.similarity.get(
             source, missing.astype(np.float32)
@@ -102,23 +102,25 @@ def compute_features(
     columns["voted_category"] = _vote_shares(listings.root[positions], voters, weights)
     columns["voted_path"] = _vote_shares(listings.path[positions], voters, weights)
     columns["price_ratio"] = _price_ratio(price, voters)
-    columns["has_price"] = (~np.isnan(price)).astype(np.float64)
+    columns["has_price"] = ~np.isnan(price)
     columns["distance_km"] = (
         missing if location is None else listings.distances(location, positions)
     )
     columns["photos"] = _photo_counts(listings, row_mask)[positions]
     columns["photo_megapixels"] = features.photo_pixels[positions] / 1e6
-    columns["description_words"] = features.description_words[positions].astype(np.float64)
+    columns["description_words"] = features.description_words[positions]
     columns["age_days"] = features.age_days[positions]
-    columns["query_words"] = np.full(count, float(len(words(query.words))))
-    return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
+    columns["query_words"] = np.full(count, len(words(query.words)))
+    rows = np.empty((count, len(FEATURES)))
+    for column, name in enumerate(FEATURES):
+        rows[:, column] = columns[name]
+    return rows
 
 
-def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.float64]:
+def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.integer]:
     if row_mask is None:
-        return listings.photo_count.astype(np.float64)
-    counts = np.bincount(listings.listing_of_row[row_mask], minlength=len(listings))
-    return counts.astype(np.float64)
+        return listings.photo_count
+    return np.bincount(listings.listing_of_row[row_mask], minlength=len(listings))
 
 
 def _vote_shares(

@@ -96,7 +96,7 @@ class RelevanceFeatures:
         voted, roots = np.flatnonzero(self._path_votes), len(self.listings.categories)
         self._class_of_path[voted] = roots + np.arange(len(voted))
         self._classes = roots + len(voted)
-        self._matches = indexes.bm25.match(query.words) if query.words else None
+        self._matches = candidates.matches
         self._photo_category = photo_categories(query, self.listings, labels)
         nothing = np.zeros(len(candidates))
         photos = candidates.similarity.get("image", nothing)
@@ -112,6 +112,12 @@ class RelevanceFeatures:
             return None
         path = int(np.argmax(self._path_votes))
         return self.listings.paths[path], float(self._path_votes[path]) / self._total
+
+    @property
+    def special_candidates(self) -> NDArray[np.int64]:
+        """Indices of the candidates with a vote or a photo: all others have the features of their group."""
+        special = np.union1d(self._own.positions, self._photos.positions)
+        return np.searchsorted(self.candidates, special)
 
     @property
     def matches(self) -> Positions:
@@ -288,33 +294,40 @@ class Relevance:
         """Return the probabilities of listings: float64, (positions,)."""
         return self._model.probabilities(self._features.of(positions))
 
-    def others(self, minimum: float, mask: Mask | None) -> Positions:
-        """Return the listings that are not candidates but reach a probability.
+    def at_least(self, minimum: float, mask: Mask | None) -> tuple[NDArray[np.int64], Positions]:
+        """Find the listings that reach a probability.
 
         Args:
             minimum: the probability.
             mask: bool, (listings,), the listings to return; None for all.
 
         Returns:
-            int64, (others,), most relevant first; ties by position.
+            int64, (chosen,), indices of candidates, sorted; and int64, (others,), positions of listings
+            that are not candidates, most relevant first, ties by position.
         """
-        features, model = self._features, self._model
+        features, candidates = self._features, self._features.candidates
         positions = features.matches
         # Few queries are so clear that a listing is relevant without any of their terms.
-        if model.probabilities(features.without_terms()).max(initial=0.0) >= minimum:
+        if self._model.probabilities(features.without_terms()).max(initial=0.0) >= minimum:
             positions = np.arange(len(features.listings))
-        rows, group = features.of_groups(positions)
-        probabilities = model.probabilities(rows)
+        rows, group = features.of_groups(np.concatenate([candidates, positions]))
+        special = features.special_candidates
+        probabilities = self._model.probabilities(
+            np.concatenate([rows, features.of(candidates[special])])
+        )
+        group[special] = len(rows) + np.arange(len(special))
         passes = (probabilities >= minimum)[group]
+        chosen = np.flatnonzero(passes[: len(candidates)])
+        passes = passes[len(candidates) :]
         if mask is not None:
             passes &= mask[positions]
         passing = np.flatnonzero(passes)
-        positions = positions[passing]
-        candidates = np.searchsorted(positions, features.candidates)
-        candidates = candidates[np.append(positions, -1)[candidates] == features.candidates]
-        positions = np.delete(positions, candidates)
-        group = np.delete(group[passing], candidates)
-        return positions[np.argsort(ranks(-probabilities)[group], kind="stable")]
+        others = positions[passing]
+        places = np.searchsorted(others, candidates)
+        places = places[np.append(others, -1)[places] == candidates]
+        others = np.delete(others, places)
+        group = np.delete(group[len(candidates) :][passing], places)
+        return chosen, others[np.argsort(ranks(-probabilities)[group], kind="stable")]
 
 
 def relevance_bytes(trees: str, threshold: float) -> bytes:
