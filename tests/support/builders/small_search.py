@@ -33,7 +33,11 @@ from fb_marketplace_serving.search.listings.price_insights import (
     write_price_insights,
 )
 from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
-from fb_marketplace_serving.search.ranking.relevance import RELEVANCE_FEATURES, relevance_bytes
+from fb_marketplace_serving.search.ranking.relevance import (
+    MONOTONE_CONSTRAINTS,
+    RELEVANCE_FEATURES,
+    relevance_bytes,
+)
 
 TOWNS = {
     "Leeds": (53.8, -1.55, 500_000),
@@ -155,7 +159,8 @@ def relevance_model(threshold: float = 0.0) -> bytes:
     relevant = (title > 0.5).astype(np.float64)
     data = lightgbm.Dataset(features, relevant, feature_name=list(RELEVANCE_FEATURES))
     values = {"objective": "binary", "num_leaves": 4, "num_threads": 1, "verbose": -1}
-    booster = lightgbm.train(values | {"min_data_in_leaf": 5, "seed": 0}, data, 40)
+    values |= {"min_data_in_leaf": 5, "seed": 0, "monotone_constraints": [*MONOTONE_CONSTRAINTS]}
+    booster = lightgbm.train(values, data, 40)
     return relevance_bytes(booster.model_to_string(), threshold)
 
 

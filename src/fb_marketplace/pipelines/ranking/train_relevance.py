@@ -20,7 +20,7 @@ from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.ranking.relevance import (
-    INCREASING,
+    MONOTONE_CONSTRAINTS,
     RELEVANCE_FEATURES,
     RelevanceFeatures,
     relevance_bytes,
@@ -244,7 +244,7 @@ def _settings(parameters: RelevanceParameters) -> dict[str, Any]:
         "num_leaves": parameters.num_leaves,
         "min_data_in_leaf": parameters.min_data_in_leaf,
         "lambda_l2": parameters.lambda_l2,
-        "monotone_constraints": [int(name in INCREASING) for name in RELEVANCE_FEATURES],
+        "monotone_constraints": list(MONOTONE_CONSTRAINTS),
         "seed": parameters.seed,
         "deterministic": True,
         "force_row_wise": True,

@@ -92,7 +92,7 @@ class ListingStore:
         categories: root categories, sorted.
         paths: category paths, sorted.
         path: int32, (listings,), index of each listing's path in ``paths``.
-        first_of_path: int64, (paths,), the first listing of each path.
+        root_of_path: int64, (paths,), index of the root category of each path in ``categories``.
         root: int32, (listings,), index of each listing's root category in ``categories``.
         price: float64, (listings,), in the currency's units; NaN if there is none.
         meant_price: float64, (listings,), the price; NaN if there is none, or if it is a joke or absurd.
@@ -113,7 +113,12 @@ class ListingStore:
         self.features = features
         self.categories, self.root = _encode_labels([card.category for card in cards])
         self.paths, self.path = _encode_labels([card.category_path for card in cards])
-        _, self.first_of_path = np.unique(self.path, return_index=True)
+        # Listings grouped by path.
+        self._by_path = np.argsort(self.path, kind="stable").astype(np.int64)
+        self._path_starts = np.searchsorted(
+            self.path[self._by_path], np.arange(len(self.paths) + 1)
+        )
+        self.root_of_path = self.root[self._by_path[self._path_starts[:-1]]].astype(np.int64)
         self.price = np.array(
             [np.nan if card.price is None else card.price for card in cards], np.float64
         )
@@ -164,6 +169,10 @@ class ListingStore:
             KeyError: there is no such listing.
         """
         return self._position[product_id]
+
+    def positions_of_path(self, path: int) -> Positions:
+        """Return the listings of a category path, by its index, sorted: int64, (listings,)."""
+        return self._by_path[self._path_starts[path] : self._path_starts[path + 1]]
 
     def rows_of(self, position: int) -> Positions:
         """Return the rows of a listing's photos in the image index: int64, (photos,)."""

@@ -7,6 +7,7 @@ category. They are defined for every listing, so the listings above a threshold 
 """
 
 import json
+from functools import cached_property
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -50,6 +51,15 @@ INCREASING: Final = frozenset(
 )
 """Features that can only raise the probability."""
 
+MONOTONE_CONSTRAINTS: Final = tuple(int(name in INCREASING) for name in RELEVANCE_FEATURES)
+"""LightGBM's parameter for a model of these."""
+
+OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category")
+"""Features that depend on the listing's category only."""
+
+ROUNDING: Final = 1e-9
+"""Tolerance of comparisons between probabilities whose features differ."""
+
 MAX_TABLE: Final = 2**20
 """Maximum size of a table of all possible codes."""
 
@@ -92,10 +102,11 @@ class RelevanceFeatures:
         self._path_votes = _count(self.listings.path, len(self.listings.paths), *votes)
         self._root_votes = _count(self.listings.root, len(self.listings.categories), *votes)
         # Paths with equal votes form a class: those without votes that have a root category in common.
-        self._class_of_path = self.listings.root[self.listings.first_of_path].astype(np.int64)
+        self._class_of_path = self.listings.root_of_path.copy()
         voted, roots = np.flatnonzero(self._path_votes), len(self.listings.categories)
         self._class_of_path[voted] = roots + np.arange(len(voted))
-        self._classes = roots + len(voted)
+        self._path_of_class = np.full(roots + len(voted), -1, np.int64)
+        self._path_of_class[self._class_of_path] = np.arange(len(self.listings.paths))
         self._matches = candidates.matches
         self._photo_category = photo_categories(query, self.listings, labels)
         nothing = np.zeros(len(candidates))
@@ -119,7 +130,7 @@ class RelevanceFeatures:
         special = np.union1d(self._own.positions, self._photos.positions)
         return np.searchsorted(self.candidates, special)
 
-    @property
+    @cached_property
     def matches(self) -> Positions:
         """The listings that share terms with the query, sorted: int64, (matches,)."""
         return np.empty(0, np.int64) if self._matches is None else self._matches.documents
@@ -127,7 +138,10 @@ class RelevanceFeatures:
     def of(self, positions: Positions) -> NDArray[np.float64]:
         """Return the features of listings: float64, (positions, features)."""
         return self._rows(
-            positions, self._own.look_up(positions, 0.0), self._photos.look_up(positions, np.nan)
+            self.listings.path[positions],
+            0 if self._matches is None else self._matches.group[positions],
+            self._own.look_up(positions, 0.0),
+            self._photos.look_up(positions, np.nan),
         )
 
     def of_groups(self, positions: Positions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -139,38 +153,56 @@ class RelevanceFeatures:
         Returns:
             float64, (groups, features); and int64, (positions,), the group of each listing.
         """
-        code, count = self._class_of_path[self.listings.path[positions]], self._classes
+        classes = len(self._path_of_class)
+        code, count = self._class_of_path[self.listings.path[positions]], classes
         if self._matches is not None:
-            code += count * self._matches.group[positions].astype(np.int64)
+            code += classes * self._matches.group[positions]
             count *= len(self._matches.text_of_group)
-        example, group = _group_equal(code, count)
-        return self._rows(positions[example]), group
+        used, group = _number(code, count)
+        terms, class_ = np.divmod(used, classes)
+        return self._rows(self._path_of_class[class_], terms), group
 
-    def without_terms(self) -> NDArray[np.float64]:
-        """Return the features of all listings without any term of the query, equal ones once.
+    def without_terms(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the features of listings without any term of the query, equal ones once.
 
         Returns:
-            float64, (groups, features).
+            float64, (groups, features); and int64, (paths,), the group of the listings of each path.
         """
-        example, _ = _group_equal(self._class_of_path, self._classes)
-        return self._rows(self.listings.first_of_path[example], has_terms=False)
+        used, group = _number(self._class_of_path, len(self._path_of_class))
+        return self._rows(self._path_of_class[used], 0), group
+
+    def at_best(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the best features of listings with the same terms, whatever their category.
+
+        Returns:
+            float64, (groups, features); and int64, (matches,), the group of each match.
+        """
+        if self._matches is None:
+            return np.empty((0, len(RELEVANCE_FEATURES))), np.empty(0, np.int64)
+        groups = self._matches.group[self.matches]
+        used, group = _number(groups, len(self._matches.text_of_group))
+        rows = self._rows(np.zeros(len(used), np.int64), used)
+        every_path = self._rows(self._path_of_class[self._path_of_class >= 0], 0)
+        for column in (RELEVANCE_FEATURES.index(name) for name in OF_CATEGORY):
+            rows[:, column] = every_path[:, column].max()
+        return rows, group
 
     def _rows(
         self,
-        positions: Positions,
+        path: NDArray[np.integer],
+        terms: NDArray[np.integer] | int,
         own: NDArray[np.float64] | float = 0.0,
         similarity: NDArray[np.float64] | float = np.nan,
-        has_terms: bool = True,
     ) -> NDArray[np.float64]:
         """Build rows of features.
 
         Args:
-            positions: the listings.
+            path: category paths of the listings.
+            terms: groups of the listings by the terms that they have; 0 for none.
             own: weight of the listing's own vote, which does not count.
             similarity: similarity by the photo source.
-            has_terms: False for a listing like this one without any term of the query.
         """
-        path, root = self.listings.path[positions], self.listings.root[positions]
+        root = self.listings.root_of_path[path]
         remaining, total = np.maximum(self._total - own, 1e-12), max(self._total, 1e-12)
         columns: dict[str, Any] = {
             "voted_path": (self._path_votes[path] - own) / remaining,
@@ -179,9 +211,8 @@ class RelevanceFeatures:
             "best_category_vote": self._root_votes.max(initial=0) / total,
         }
         if self._matches is not None:
-            group = self._matches.group[positions] if has_terms else np.zeros(len(positions), int)
-            columns["title_share"] = self._matches.title_of_group[group]
-            columns["text_share"] = self._matches.text_of_group[group]
+            columns["title_share"] = self._matches.title_of_group[terms]
+            columns["text_share"] = self._matches.text_of_group[terms]
             columns["unknown_share"] = self._matches.unknown
             columns["query_terms"] = self._matches.terms
         if self._photo_category is not None:
@@ -191,7 +222,7 @@ class RelevanceFeatures:
             columns["best_photo_similarity"] = best
             columns["photo_similarity"] = similarity
             columns["photo_similarity_gap"] = similarity - best
-        rows = np.full((len(positions), len(RELEVANCE_FEATURES)), np.nan)
+        rows = np.full((len(path), len(RELEVANCE_FEATURES)), np.nan)
         for column, name in enumerate(RELEVANCE_FEATURES):
             if name in columns:
                 rows[:, column] = columns[name]
@@ -220,27 +251,21 @@ def _count(
     return votes.astype(np.float64)
 
 
-def _group_equal(
-    codes: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Group equal codes, which are smaller than a count.
+def _number(codes: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number the distinct codes, which are smaller than a count.
 
     Returns:
-        int64, (groups,), an index of each group; and int64, (codes,), the group of each code.
+        int64, (distinct,), the distinct codes, sorted; and int64, (codes,), the number of each code.
     """
     if count > MAX_TABLE:
-        _, example, group = np.unique(codes, return_index=True, return_inverse=True)
-        return example, group
+        return np.unique(codes, return_inverse=True)
     # A table is twenty times as fast as sorting.
     is_used = np.zeros(count, np.bool_)
     is_used[codes] = True
     used = np.flatnonzero(is_used)
     number = np.empty(count, np.int64)
     number[used] = np.arange(len(used))
-    group = number[codes]
-    example = np.empty(len(used), np.int64)
-    example[group] = np.arange(len(codes))
-    return example, group
+    return used, number[codes]
 
 
 class RelevanceModel(NamedTuple):
@@ -269,6 +294,12 @@ class RelevanceModel(NamedTuple):
             raise RelevanceError(
                 f"found {len(data):,} bytes without a threshold and trees ({error}); expected both, as JSON"
             ) from error
+        constraints = f"monotone_constraints={' '.join(map(str, MONOTONE_CONSTRAINTS))}"
+        if constraints not in trees.splitlines():
+            raise RelevanceError(
+                f"found a model without the line {constraints}; expected probabilities that only rise with "
+                f"{', '.join(sorted(INCREASING))}. Rerun `kedro run --pipeline=ranking`."
+            )
         if not 0 <= threshold <= 1:
             raise RelevanceError(f"found a threshold of {threshold}; expected 0 to 1")
         try:
@@ -306,28 +337,35 @@ class Relevance:
             that are not candidates, most relevant first, ties by position.
         """
         features, candidates = self._features, self._features.candidates
-        positions = features.matches
-        # Few queries are so clear that a listing is relevant without any of their terms.
-        if self._model.probabilities(features.without_terms()).max(initial=0.0) >= minimum:
-            positions = np.arange(len(features.listings))
+        is_possible = self._is_possible(minimum)
+        if mask is not None:
+            is_possible &= mask
+        is_possible[candidates] = False
+        positions = np.flatnonzero(is_possible)
         rows, group = features.of_groups(np.concatenate([candidates, positions]))
         special = features.special_candidates
         probabilities = self._model.probabilities(
             np.concatenate([rows, features.of(candidates[special])])
         )
         group[special] = len(rows) + np.arange(len(special))
-        passes = (probabilities >= minimum)[group]
-        chosen = np.flatnonzero(passes[: len(candidates)])
-        passes = passes[len(candidates) :]
-        if mask is not None:
-            passes &= mask[positions]
-        passing = np.flatnonzero(passes)
-        others = positions[passing]
-        places = np.searchsorted(others, candidates)
-        places = places[np.append(others, -1)[places] == candidates]
-        others = np.delete(others, places)
-        group = np.delete(group[len(candidates) :][passing], places)
-        return chosen, others[np.argsort(ranks(-probabilities)[group], kind="stable")]
+        passing = np.flatnonzero((probabilities >= minimum)[group])
+        chosen = passing[: np.searchsorted(passing, len(candidates))]
+        others = passing[len(chosen) :]
+        order = np.argsort(ranks(-probabilities)[group[others]], kind="stable")
+        return chosen, positions[others[order] - len(candidates)]
+
+    def _is_possible(self, minimum: float) -> Mask:
+        """Return a mask of listings that may reach a probability: all that do, and few others."""
+        features = self._features
+        silent, silent_group = features.without_terms()
+        best, best_group = features.at_best()
+        probabilities = self._model.probabilities(np.concatenate([silent, best]))
+        passes = probabilities >= minimum - ROUNDING
+        is_possible = np.zeros(len(features.listings), np.bool_)
+        is_possible[features.matches[passes[len(silent) :][best_group]]] = True
+        for path in np.flatnonzero(passes[: len(silent)][silent_group]).tolist():
+            is_possible[features.listings.positions_of_path(path)] = True
+        return is_possible
 
 
 def relevance_bytes(trees: str, threshold: float) -> bytes:
