@@ -39,6 +39,15 @@ def shop_server(shop):
 
 
 @pytest.fixture(scope="session")
+def large_server(tmp_path_factory, colour_encoder):
+    """A shop of more listings than are loaded without a click."""
+    lake = tmp_path_factory.mktemp("large")
+    publish_marketplace(lake, colour_encoder, searchable=True, stools=200)
+    with chromium.served(lake) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def feedback_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("feedback")
 

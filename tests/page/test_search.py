@@ -26,10 +26,10 @@ def test_photo_shows_category_and_similar_listings(page, expect):
 
     expect(page.locator("#category")).to_have_text("Reds")
     expect(page.locator("#probabilities li")).to_have_count(3)
-    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence9\d %"))
-    expect(cards(page)).to_have_count(12)
-    expect(page.locator("#hits .tile.loaded")).to_have_count(12)
-    expect(page.get_by_role("status")).to_have_text("12 listings, most similar first.")
+    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence 9\d%"))
+    expect(cards(page)).to_have_count(24)
+    expect(page.locator("#hits .tile.loaded").nth(11)).to_be_visible()
+    expect(page.locator("#status")).to_have_text("All 24 listings, most similar first.")
     assert sorted(image_ids(page)[:8]) == RED_IDS
     assert image_ids(page)[0] == RED_IDS[0]
 
@@ -57,7 +57,7 @@ def test_letterbox_bars_are_not_shown(page, expect):
 
 def test_filters_apply_and_are_in_the_url(page, expect):
     choose(page, photo(RED))
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
 
     page.get_by_label("Greens").check()
     expect(cards(page)).to_have_count(8)
@@ -67,20 +67,20 @@ def test_filters_apply_and_are_in_the_url(page, expect):
     expect(cards(page)).to_have_count(3)
     assert sorted(image_ids(page)) == ["img-Greens-2", "img-Greens-3", "img-Greens-4"]
     expect(page).to_have_url(re.compile(r"category=Greens&min_price=20&max_price=40"))
-    expect(page.get_by_role("status")).to_have_text(
+    expect(page.locator("#status")).to_have_text(
         "All 3 listings matching these filters, most similar first."
     )
 
 
 def test_filters_without_results_can_be_cleared(page, expect):
     choose(page, photo(RED))
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
 
     page.get_by_label("from").fill("500")
 
-    expect(page.get_by_role("status")).to_have_text("No listings match these filters.")
+    expect(page.locator("#status")).to_have_text("No listings match these filters.")
     page.locator("#error").get_by_role("button", name="Clear filters").click()
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
     expect(page.get_by_label("from")).to_have_value("")
 
 
@@ -93,16 +93,6 @@ def test_inverted_price_range_is_not_requested(page, expect):
 
     expect(page.get_by_text("The minimum price is above the maximum.")).to_be_visible()
     assert "max_price" not in page.url
-
-
-def test_load_more_ends_with_the_last_hit(page, expect):
-    choose(page, photo(BLUE))
-    page.get_by_role("button", name="Show more").click()
-
-    expect(cards(page)).to_have_count(24)
-    expect(page.locator("#hits li:nth-child(13) a")).to_be_focused()
-    expect(page.get_by_role("status")).to_have_text("All 24 listings, most similar first.")
-    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
 
 
 def test_listing_with_many_photos_is_shown_once(page, expect):
@@ -119,15 +109,15 @@ def test_listing_with_many_photos_is_shown_once(page, expect):
     page.route("**/similar_images?*", make_one_of_eight)
     choose(page, photo(RED))
 
-    expect(page.get_by_role("status")).to_have_text("All 3 listings, most similar first.")
+    expect(page.locator("#status")).to_have_text("All 3 listings, most similar first.")
     assert image_ids(page)[0] == RED_IDS[0]
     assert len({name[:7] for name in image_ids(page)}) == 3
-    assert ["limit=24" in params[0], "limit=48" in params[1], len(params)] == [True, True, 2]
+    assert ["limit=48" in params[0], len(params)] == [True, 1]
 
 
 def test_result_can_be_searched_and_back_returns(page, expect):
     choose(page, photo(RED))
-    page.locator("#hits .tile.loaded").nth(11).wait_for()
+    page.locator("#hits .tile.loaded").first.wait_for()
     chosen = cards(page).nth(9)
     chosen.scroll_into_view_if_needed()
     scroll = page.evaluate("scrollY")
@@ -137,7 +127,7 @@ def test_result_can_be_searched_and_back_returns(page, expect):
 
     expect(page.locator("#caption")).to_have_text(title)
     expect(page.locator(f"#hits [data-image={image_id}]")).to_have_count(0)
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
     assert f"like={image_id}" in page.url
 
     page.go_back()
@@ -197,14 +187,14 @@ def test_latest_search_wins(page, expect):
 
     page.route("**/predict/**", hold_the_first)
     choose(page, photo(RED), "first.jpg")
-    expect(page.locator("#hits .blank")).to_have_count(12)
-    expect(page.get_by_role("status")).to_have_text("Searching for similar listings…")
+    expect(page.locator("#hits .blank")).to_have_count(24)
+    expect(page.locator("#status")).to_have_text("Searching for similar listings…")
     while len(existing) < 2:
         page.wait_for_timeout(50)
 
     choose(page, photo(BLUE), "second.jpg")
     expect(page.locator("#category")).to_have_text("Blues")
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
     for route in existing:
         route.continue_()
     page.wait_for_timeout(200)
@@ -227,7 +217,7 @@ def test_broken_file_is_reported_and_replaceable(page, expect):
     with page.expect_file_chooser() as chooser:
         alert.get_by_role("button", name="Choose another photo").click()
     chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(RED)})
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
     expect(alert).to_be_empty()
 
 
@@ -240,7 +230,8 @@ def test_truncated_photo_is_reported(page, expect):
 
 @pytest.mark.parametrize("times", [1.05, 10])
 def test_photo_over_limit_shows_server_message(page, expect, times):
-    choose(page, photo(RED) + bytes(int(times * MAX_UPLOAD_BYTES)))
+    # The page sends a smaller copy of a photo, but what it cannot read as it is.
+    choose(page, b"no photo" + bytes(int(times * MAX_UPLOAD_BYTES)))
 
     expect(page.locator("#error")).to_contain_text("This photo is too large")
     expect(page.locator("#error")).to_contain_text(f"{MAX_UPLOAD_BYTES:,}")
@@ -266,8 +257,8 @@ def test_busy_server_is_retried_after_retry_after(page, expect):
     busy(page, times=1, seconds=2)
     choose(page, photo(RED))
 
-    expect(page.get_by_role("status")).to_contain_text("Retrying in 2 s")
-    expect(cards(page)).to_have_count(12)
+    expect(page.locator("#status")).to_contain_text("Retrying in 2 s")
+    expect(cards(page)).to_have_count(24)
 
 
 def test_busy_server_can_be_retried_by_hand(page, expect):
@@ -277,7 +268,7 @@ def test_busy_server_can_be_retried_by_hand(page, expect):
     expect(page.locator("#error")).to_contain_text("The server is busy")
     expect(page.locator("#error")).to_contain_text("All at work.")
     page.get_by_role("button", name="Try again").click()
-    expect(cards(page)).to_have_count(12)
+    expect(cards(page)).to_have_count(24)
 
 
 def test_missing_response_is_reported(page, expect):

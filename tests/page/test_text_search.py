@@ -7,8 +7,7 @@ import pytest
 from support.builders.chair_shop import photo
 
 LISTINGS = 25
-FAMILIES = 24
-PAGE = 12
+PAGE = 24
 
 
 def search(page, words):
@@ -55,7 +54,7 @@ def test_words_show_listings_and_are_in_the_url(shop_page, expect):
 
     expect(cards(page)).to_have_count(PAGE)
     expect(page.locator("#heading")).to_have_text("“old oak table”")
-    expect(page.get_by_role("status")).to_have_text("24 listings and 1 duplicate, best first.")
+    expect(page.locator("#status")).to_have_text("24 listings and 1 duplicate, best first.")
     expect(page).to_have_url(re.compile(r"\?q=old\+oak\+table$"))
     result = products(page)
     assert "prd-Plain" in result
@@ -155,10 +154,10 @@ def test_result_can_be_searched_without_itself(shop_page, expect):
 
 def test_facet_narrows_and_back_removes_it(shop_page, expect):
     page = shop_page
-    page.get_by_role("list", name="Or browse by category").get_by_role(
+    page.get_by_role("list", name="Browse by category").get_by_role(
         "button", name="Blues 9"
     ).click()
-    expect(page.get_by_role("status")).to_have_text("9 listings matching these filters.")
+    expect(page.locator("#status")).to_have_text("9 listings matching these filters.")
 
     page.locator("#categories").get_by_role("button", name="Stools 2").click()
 
@@ -169,9 +168,9 @@ def test_facet_narrows_and_back_removes_it(shop_page, expect):
     expect(page.locator("#categories [aria-current]")).to_be_focused()
 
     page.go_back()
-    expect(page.get_by_role("status")).to_have_text("9 listings matching these filters.")
+    expect(page.locator("#status")).to_have_text("9 listings matching these filters.")
     page.locator("#categories").get_by_role("button", name="All categories").click()
-    expect(page.get_by_role("status")).to_have_text("24 listings and 1 duplicate.")
+    expect(page.locator("#status")).to_have_text("24 listings and 1 duplicate.")
 
 
 def test_price_bands_show_their_counts(shop_page, expect):
@@ -182,7 +181,7 @@ def test_price_bands_show_their_counts(shop_page, expect):
 
     band.click()
 
-    expect(page.get_by_role("status")).to_contain_text("matching these filters")
+    expect(page.locator("#status")).to_contain_text("matching these filters")
     prices = page.locator("#hits .price").all_inner_texts()
     assert set(prices) == {"£10", "£20"}
     expect(page.get_by_label("to", exact=True)).to_have_value("24.99")
@@ -203,11 +202,11 @@ def test_distances_are_shown_and_sorted(shop_page, expect):
     expect(page).to_have_url(re.compile("near=York"))
     order.select_option("distance")
 
-    expect(page.get_by_role("status")).to_contain_text("nearest first")
+    expect(page.locator("#status")).to_contain_text("nearest first")
     expect(cards(page).first).to_contain_text("York · under 1 km away")
     page.get_by_label("within").select_option("50")
     expect(page).to_have_url(re.compile("radius_km=50"))
-    expect(page.get_by_role("status")).to_contain_text("matching these filters, nearest first")
+    expect(page.locator("#status")).to_contain_text("matching these filters, nearest first")
     assert {name.split("-")[1] for name in products(page)} <= {"Greens", "Reds"}
 
 
@@ -231,10 +230,10 @@ def test_results_are_sorted_by_price_with_photo_only(shop_page, expect):
     wait_for_answer(page)
 
     page.get_by_label("Sort").select_option("price_desc")
-    expect(page.get_by_role("status")).to_contain_text("most expensive first")
+    expect(page.locator("#status")).to_contain_text("most expensive first")
     assert page.locator("#hits .price").first.inner_text() == "£60"
     page.get_by_label("With photo only").check()
-    expect(page.get_by_role("status")).to_contain_text("23 listings")
+    expect(page.locator("#status")).to_contain_text("23 listings")
 
     assert "sort=price_desc" in page.url
     assert "has_photo=true" in page.url
@@ -247,50 +246,9 @@ def test_results_are_sorted_by_date(shop_page, expect):
 
     page.get_by_label("Sort").select_option("newest")
 
-    expect(page.get_by_role("status")).to_contain_text("newest first")
+    expect(page.locator("#status")).to_contain_text("newest first")
     expect(cards(page).first).to_contain_text("26 Feb 2022")
     assert "sort=newest" in page.url
-
-
-def test_pages_continue_after_reload(shop_page, expect):
-    page = shop_page
-    search(page, "chair")
-    expect(cards(page)).to_have_count(PAGE)
-    first = products(page)
-    params = asked_of(page)
-
-    page.get_by_role("button", name="Show more").click()
-
-    expect(cards(page)).to_have_count(FAMILIES)
-    expect(page.locator("#hits > li:nth-child(13) :is(a, button)").first).to_be_focused()
-    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
-    both = products(page)
-    assert both[:PAGE] == first
-    assert len(set(both)) == FAMILIES
-    assert [query["offset"] for _, query in params] == [[str(PAGE)]]
-    assert "page=2" in page.url
-
-    page.reload()
-    expect(cards(page)).to_have_count(FAMILIES)
-    assert products(page) == both
-
-
-def test_pages_of_other_release_start_over(shop_page, expect):
-    page = shop_page
-
-    def of_another_release(route):
-        response = route.fetch()
-        route.fulfill(response=response, json=response.json() | {"release": "v2"})
-
-    search(page, "chair")
-    expect(cards(page)).to_have_count(PAGE)
-    page.route("**/search?*", of_another_release)
-
-    page.get_by_role("button", name="Show more").click()
-
-    expect(page.get_by_role("status")).to_contain_text("The listings have changed")
-    expect(cards(page)).to_have_count(PAGE)
-    assert "page=" not in page.url
 
 
 def test_grouped_listings_open_by_click(open_page, shop_server, expect):
@@ -386,7 +344,7 @@ def test_price_and_place_of_words_can_be_removed(shop_page, expect):
     search(page, "chair under £15 in Leeds")
     wait_for_answer(page)
 
-    expect(page.get_by_role("status")).to_contain_text("2 listings")
+    expect(page.locator("#status")).to_contain_text("2 listings")
     page.get_by_role("button", name="Remove “within 25 km of Leeds”").click()
     wait_for_answer(page)
 
@@ -406,11 +364,3 @@ def test_category_of_words_can_be_chosen(shop_page, expect):
 
     expect(page).to_have_url(re.compile("category=Greens"))
     assert all(product.startswith("prd-Greens") for product in products(page))
-
-
-def test_words_are_completed_while_typing(shop_page, expect):
-    page = shop_page
-    page.get_by_label("Search text").press_sequentially("old oa")
-
-    expect(page.locator("#suggestions option")).to_have_count(1)
-    assert page.locator("#suggestions option").get_attribute("value") == "old oak"

@@ -43,11 +43,13 @@ def photo(hue: int, shade: int = 0, size: tuple[int, int] = (320, 240)) -> bytes
     return buffer.getvalue()
 
 
-def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False) -> None:
+def publish_marketplace(
+    lake: Path, encoder: bytes, *, searchable: bool = False, stools: int = 0
+) -> None:
     """Publish a release whose chairs cost 0, 10, …, 60 pounds, and the greyest nothing said.
 
     Where it is searchable by words too, the second green chair is the first one listed again, and a
-    table has no photo.
+    table has no photo. More listings without a photo are oak stools.
     """
     chairs = [(hue, shade) for hue in range(len(LABELS)) for shade in range(SHADES)]
     image_ids = [f"img-{LABELS[hue]}-{shade}" for hue, shade in chairs]
@@ -78,7 +80,11 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
     table = pa.table(listings)
     photos = dict(zip(image_ids, canonical, strict=True))
     if searchable:
-        table = pa.concat_tables([table, pa.Table.from_pylist([PLAIN], table.schema)])
+        others = [
+            PLAIN | {"product_id": f"prd-Stool-{number}", "title": f"Oak stool {number}"}
+            for number in range(stools)
+        ]
+        table = pa.concat_tables([table, pa.Table.from_pylist([PLAIN, *others], table.schema)])
         same = {"prd-Greens-1": "prd-Greens-0"}
         manifest = make_release(
             lake, encoder, photos, table, LABELS, of=product_ids, searchable=True, same=same

@@ -1,10 +1,15 @@
 """The search page and the pages of the API documentation, with all their assets."""
 
+import html
+import json
 import os
+import re
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Final
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -21,9 +26,53 @@ _DOCUMENTATION_POLICY: Final = (
 """Both libraries write styles into the page. Redoc searches in a worker."""
 
 
-async def index_page() -> HTMLResponse:
-    """Return the search page. It loads nothing from other hosts."""
-    return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"), headers=_REVALIDATE)
+_DEFAULT_LANGUAGE: Final = "en"
+
+_PAGE_HEADERS: Final = _REVALIDATE | {"Vary": "Accept-Language"}
+
+
+async def index_page(request: Request) -> HTMLResponse:
+    """Return the search page in the reader's language. It loads nothing from other hosts."""
+    return HTMLResponse(render_page("index.html", _language(request)), headers=_PAGE_HEADERS)
+
+
+def _language(request: Request) -> str:
+    return choose_language(request.headers.get("accept-language", ""), languages())
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """Return the languages of the page: each has a file ``strings.<language>.json``."""
+    names = [re.fullmatch(r"strings\.(\w+)\.json", item.name) for item in _WEB.iterdir()]
+    return tuple(sorted(name[1] for name in names if name))
+
+
+def choose_language(accepted: str, available: tuple[str, ...]) -> str:
+    """Return the first available language of an ``Accept-Language`` header, or English.
+
+    Args:
+        accepted: the header. Browsers list languages by preference.
+        available: languages of the page.
+    """
+    wanted = [item.split(";")[0].split("-")[0].strip().lower() for item in accepted.split(",")]
+    return next((language for language in wanted if language in available), _DEFAULT_LANGUAGE)
+
+
+@cache
+def render_page(name: str, language: str) -> str:
+    """Return a page with its texts in a language, which scripts read from its element ``strings``.
+
+    Args:
+        name: file with names of texts in double braces.
+        language: one of :func:`languages`.
+    """
+    texts = json.loads(_WEB.joinpath(f"strings.{language}.json").read_text("utf-8"))
+    # A "<" would end the element.
+    data = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    values = {key: html.escape(text) for key, text in texts.items() if isinstance(text, str)}
+    values |= {"language": language, "strings": data}
+    page = _WEB.joinpath(name).read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], page)
 
 
 async def swagger_page() -> HTMLResponse:

@@ -1,31 +1,29 @@
 // API client. Handles keys, retries and errors.
 
+import { find } from "./dom.js";
+import { text } from "./text.js";
+
 const KEY = "fb-marketplace-key";
 const MAX_WAIT_S = 60;
 
-// An error to show: title, the server's detail, its cause ("photo", "filters", "key", "words" or "")
-// and the HTTP status, if any.
+// An error to show: title, the server's detail, its cause ("photo", "filters", "key", "words", "network" or ""), the
+// HTTP status, if any, and the seconds after which the server wants to be asked again, if it is busy.
 export class ApiError extends Error {
-  constructor(title, detail = "", cause = "", status = 0) {
+  constructor(title, detail = "", cause = "", status = 0, seconds = null) {
     super(title);
     this.detail = detail;
     this.cause = cause;
     this.status = status;
+    this.seconds = seconds;
   }
 }
 
-const ERRORS = {
-  401: ["This server needs a key", "key"],
-  404: ["That photo is no longer available", "photo"],
-  413: ["This photo is too large", "photo"],
-  415: ["This file is not a supported photo", "photo"],
-  422: ["This photo cannot be read", "photo"],
-  429: ["Too many searches", ""],
-  503: ["The server is busy", ""],
-};
+const CAUSES = { 401: "key", 404: "photo", 413: "photo", 415: "photo", 422: "photo", 429: "", 503: "" };
 
 const keyHeaders = (key) => (key ? { "X-API-Key": key } : {});
 const storedKey = () => sessionStorage.getItem(KEY);
+export const hasKey = () => storedKey() !== null;
+export const photoUrl = (imageId) => `images/${encodeURIComponent(imageId)}`;
 
 let prompt = null;
 
@@ -36,17 +34,16 @@ function newKey() {
 }
 
 function promptForKey() {
-  const find = (id) => document.getElementById(id);
   const [dialog, form, field, error] = ["key-dialog", "key-form", "key", "key-error"].map(find);
   field.value = "";
-  error.textContent = storedKey() ? "The current key is no longer accepted." : "";
+  error.textContent = storedKey() ? text("key_expired") : "";
   sessionStorage.removeItem(KEY);
   dialog.showModal();
   return new Promise((resolve, reject) => {
     find("key-cancel").onclick = () => dialog.close();
     form.onsubmit = async (event) => {
       event.preventDefault();
-      error.textContent = "Checking…";
+      error.textContent = text("key_checking");
       const message = await keyError(field.value.trim());
       error.textContent = message;
       if (message) {
@@ -59,26 +56,26 @@ function promptForKey() {
     };
     dialog.onclose = () => {
       if (storedKey()) resolve();
-      else reject(new ApiError(ERRORS[401][0], "Searching requires a key.", "key"));
+      else reject(new ApiError(text("error_401"), text("key_required"), "key"));
     };
   });
 }
 
 // Return why a key is rejected, or "" if it is accepted.
 async function keyError(key) {
-  if (!/^[\x21-\x7e]+$/.test(key)) return "A key has letters, digits and symbols only, without spaces.";
+  if (!/^[\x21-\x7e]+$/.test(key)) return text("key_malformed");
   try {
     const { status } = await fetch("release", { headers: keyHeaders(key), cache: "no-store" });
-    if (status === 401 || status === 403) return "This key is not accepted. Check it and try again.";
-    return status < 400 ? "" : `The server returned ${status}. Try again in a moment.`;
+    if (status === 401 || status === 403) return text("key_rejected");
+    return status < 400 ? "" : text("key_unchecked", { status: String(status) });
   } catch {
-    return "No answer from the server. Check the connection and try again.";
+    return text("key_no_answer");
   }
 }
 
 // Send a request. Retries once after Retry-After, and with a new key after a 401.
-// `onWait` is called with the seconds until the retry, and with 0 when it is sent.
-export async function fetchApi(path, { signal, onWait = () => {}, ...init } = {}) {
+// `onWait` is called with the seconds until the retry, and with 0 when it is sent; without it, there is no retry.
+export async function fetchApi(path, { signal, onWait = null, ...init } = {}) {
   let waited = false;
   for (;;) {
     const key = storedKey();
@@ -90,7 +87,7 @@ export async function fetchApi(path, { signal, onWait = () => {}, ...init } = {}
       continue;
     }
     const seconds = [429, 503].includes(response.status) ? secondsToWait(response) : null;
-    if (waited || seconds === null || seconds > MAX_WAIT_S) throw await toError(response);
+    if (waited || !onWait || seconds === null || seconds > MAX_WAIT_S) throw await toError(response, seconds);
     waited = true;
     await countDown(seconds, onWait, signal);
   }
@@ -101,7 +98,7 @@ async function send(path, init) {
     return await fetch(path, init);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("No answer from the server", "Check the connection, then try again.");
+    throw new ApiError(text("no_answer"), text("check_connection"), "network");
   }
 }
 
@@ -121,15 +118,14 @@ async function countDown(seconds, onWait, signal) {
   onWait(0);
 }
 
-async function toError(response) {
+async function toError(response, seconds) {
   const { status } = response;
   const problem = await response.json().catch(() => null);
-  const detail = typeof problem?.detail === "string" ? problem.detail : `Status ${status}.`;
-  const fallback = [status >= 500 ? "The server failed" : "The request was rejected", ""];
-  let error = ERRORS[status] ?? fallback;
+  const detail = typeof problem?.detail === "string" ? problem.detail : text("status", { status: String(status) });
   // Photo errors have their own problem types.
-  if (status === 422 && problem?.type === "about:blank") error = ["Invalid filters", "filters"];
-  return new ApiError(error[0], detail, error[1], status);
+  if (status === 422 && problem?.type === "about:blank") return new ApiError(text("error_filters"), detail, "filters", status);
+  const key = status in CAUSES ? `error_${status}` : status >= 500 ? "error_server" : "error_rejected";
+  return new ApiError(text(key), detail, CAUSES[status] ?? "", status, seconds);
 }
 
 async function post(path, photo, options) {
@@ -137,7 +133,7 @@ async function post(path, photo, options) {
   try {
     await photo.slice(0, 1).arrayBuffer();
   } catch {
-    throw new ApiError("This file cannot be opened", "Is it a folder, or has it been moved or changed?", "photo");
+    throw new ApiError(text("error_file"), text("error_file_hint"), "photo");
   }
   const body = new FormData();
   body.append("image", photo, photo.name ?? "photo.jpg");
@@ -157,8 +153,8 @@ export async function search(query, photo, options) {
 }
 
 // Return completions of a search text. A server without a key or text search gives none: it must not interrupt typing.
-export async function suggest(text, signal) {
-  const response = await fetch(`suggest?${new URLSearchParams({ q: text })}`, { headers: keyHeaders(storedKey()), signal });
+export async function suggest(typed, signal) {
+  const response = await fetch(`suggest?${new URLSearchParams({ q: typed, limit: 6 })}`, { headers: keyHeaders(storedKey()), signal });
   return response.ok ? (await response.json()).suggestions : [];
 }
 
@@ -175,5 +171,5 @@ export async function fetchProduct(productId, options) {
 
 // Fetch the photo of a listing as a blob.
 export async function fetchPhoto(imageId, options) {
-  return (await fetchApi(`images/${encodeURIComponent(imageId)}`, options)).blob();
+  return (await fetchApi(photoUrl(imageId), options)).blob();
 }

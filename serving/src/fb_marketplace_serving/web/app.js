@@ -1,57 +1,68 @@
 // Entry point of the search page: text search, photo search, or both.
 
-import { fetchApi, fetchPhoto, predict } from "./api.js";
+import { fetchApi, fetchPhoto, predict, suggest } from "./api.js";
+import { combobox, focusBySlash } from "./combobox.js";
+import { find, toast } from "./dom.js";
 import * as filters from "./filters.js";
 import "./footer.js";
-import { browse, explain, findListings, fromAddress, PAGE, toAddress } from "./search.js";
+import { reduce, toText } from "./photo.js";
+import { offerSaved } from "./saved.js";
+import { watchEnd } from "./scrolling.js";
+import { explain, findListings, fromAddress, PAGE, toAddress } from "./search.js";
 import * as state from "./state.js";
-import { offerSuggestions } from "./suggestions.js";
+import { text } from "./text.js";
+import { onTyping } from "./typing.js";
 import { onUpload } from "./upload.js";
 
 const MAX_HISTORY = 20; // searches restored without a request
+const SLOW_MS = 4000;
 
-const find = (id) => document.getElementById(id);
 const [file, words, hits, more] = ["file", "words", "hits", "more"].map(find);
 
 // One search for each history entry: query, response, scroll position and focus.
 const searches = new Map();
 let current = null;
 let running = new AbortController();
+let loadingMore = false;
 let categories = null;
 
 // ── Starting a search
 
 const EMPTY = {
-  words: "", ignored: [], photo: null, like: null, caption: "", prediction: null, sort: "relevance", limit: PAGE,
-  scroll: 0, focus: null,
+  words: "", ignored: [], photo: null, photoText: null, like: null, caption: "", prediction: null, sort: "relevance",
+  limit: PAGE, home: false, draft: false, scroll: 0, focus: null,
 };
-const PENDING = { loaded: [], release: null, response: null, hits: null, restarted: false, ended: false };
+const PENDING = { loaded: [], release: null, response: null, hits: null, total: null, stale: false, ended: false, completed: null };
 
 function start(query, { push = true } = {}) {
   enter({ ...EMPTY, filters: current?.filters ?? fromAddress()?.filters ?? filters.none(), ...query }, push);
-  window.scrollTo(0, 0);
+  if (push) window.scrollTo(0, 0);
   return run({ clear: true });
 }
 
 // Change the current search. The old hits stay visible until the response arrives.
-function change(changes, { push = true } = {}) {
-  const { hits } = current;
-  if (push) enter({ ...current, ...changes, limit: PAGE }, true);
+function change(changes, { push = true, ...options } = {}) {
+  const { hits: shown } = current;
+  if (push) enter({ ...current, home: false, draft: false, ...changes, limit: PAGE }, true);
   else {
-    Object.assign(current, PENDING, changes, { limit: PAGE });
-    history.replaceState({ id: current.id }, "", toAddress(current));
+    Object.assign(current, PENDING, { home: false, draft: false }, changes, { limit: PAGE });
+    store();
+    state.showQuery(current);
   }
   state.closePanels();
-  return run({ clear: !hits });
+  if (window.scrollY > hits.offsetTop) window.scrollTo(0, 0);
+  return run({ clear: !shown && !hits.querySelector("[data-product]"), ...options });
 }
 
 function enter(search, push) {
   leave();
   const id = crypto.randomUUID?.() ?? String(Math.random());
+  if (push && current) store();
   current = { ...search, ...PENDING, id };
   searches.set(id, current);
   if (searches.size > MAX_HISTORY) searches.delete(searches.keys().next().value);
-  history[push ? "pushState" : "replaceState"]({ id }, "", toAddress(current));
+  if (push) history.pushState(null, "", toAddress(current));
+  store();
   state.showQuery(current);
 }
 
@@ -62,17 +73,39 @@ function leave() {
   current.focus = document.activeElement?.closest?.("#hits > li")?.dataset.product ?? null;
 }
 
-function searchByFile(files) {
-  const [chosen] = files;
-  if (!chosen || document.body.classList.contains("words-only")) return;
-  const others = files.length - 1;
-  const caption = others ? `${chosen.name}, the first of ${files.length}` : chosen.name;
-  start({ words: words.value.trim(), photo: chosen, caption });
+// Write the current search to its history entry, for a reload.
+function store() {
+  const { id, caption, scroll, focus } = current;
+  history.replaceState({ id, caption, scroll, focus }, "", toAddress(current));
 }
 
-function searchByWords() {
-  const { photo, like, caption, prediction } = current ?? EMPTY;
-  start({ words: words.value.trim(), photo, like, caption, prediction });
+let uploads = 0;
+
+async function searchByFile(files) {
+  const [chosen] = files;
+  if (!chosen || document.body.classList.contains("words-only")) return;
+  const upload = uploads += 1;
+  const { name } = chosen;
+  const caption = files.length > 1 ? text("first_of_files", { name, count: files.length }) : name;
+  const photo = await reduce(chosen);
+  const photoText = photo && (await toText(photo));
+  // The server may read a format that the browser cannot.
+  if (upload === uploads) start({ words: words.value.trim(), photo: photo ?? chosen, photoText, caption });
+}
+
+// Search for words, and keep the photo and the filters. Words that are being typed have one history entry.
+function searchByWords(searched) {
+  typing.cancel();
+  suggestions.close();
+  words.value = searched;
+  const isShown = current?.hits && searched === current.words && !current.completed && !current.home;
+  if (isShown) current.draft = false;
+  else change({ words: searched, ignored: [] }, { push: !current.draft });
+  if (matchMedia("(pointer: coarse)").matches) words.blur(); // hides the keyboard
+}
+
+function searchTyped(typed) {
+  return change({ words: typed, ignored: [], draft: true }, { push: !current.draft, quiet: true });
 }
 
 function searchByListing(imageId, title) {
@@ -82,13 +115,17 @@ function searchByListing(imageId, title) {
 
 // ── Requests. A new search aborts the previous one.
 
-async function run({ clear = false } = {}) {
+// A quiet search keeps the old listings if the server is busy, and is repeated later.
+async function run({ clear = false, quiet = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
   const search = current;
-  const options = { signal, onWait: state.showWaiting };
+  const options = { signal, onWait: quiet ? null : state.showWaiting };
+  loadingMore = false;
+  ending.reset();
   state.showBusy(search, clear ? PAGE : 0);
+  const slow = setTimeout(state.showSlow, SLOW_MS);
   try {
     if (search.like && !search.photo) {
       search.photo = await fetchPhoto(search.like, options);
@@ -99,7 +136,10 @@ async function run({ clear = false } = {}) {
   } catch (error) {
     if (signal.aborted || search !== current) return;
     running.abort(); // the other of the two requests
-    state.showError(error, { retry, choosePhoto: () => file.click(), clearFilters });
+    if (quiet && error.seconds) typing.pause(error.seconds);
+    else state.showError(error, { retry, choosePhoto: () => file.click(), clearFilters });
+  } finally {
+    clearTimeout(slow);
   }
 }
 
@@ -110,8 +150,13 @@ async function loadCategory(search, options) {
 }
 
 async function loadListings(search, options) {
-  const results = await findListings(search, options);
+  const results = await findWithCompletion(search, options);
   if (search !== current || options.signal.aborted) return;
+  if (!results) {
+    state.showCapabilities(false);
+    state.showHome({ listings: false });
+    return;
+  }
   Object.assign(search, results);
   if (results.itself) search.caption = results.itself.title;
   state.showCapabilities(Boolean(results.response));
@@ -119,8 +164,28 @@ async function loadListings(search, options) {
     search.words = ""; // ignored by a release without text search
     state.showQuery(search);
   }
-  history.replaceState({ id: search.id }, "", toAddress(search)); // a new release restarts at page 1
+  store();
   show(search);
+}
+
+// Half a word often matches nothing: its best completion is searched for instead, until the words are submitted.
+async function findWithCompletion(search, options) {
+  if (search.home) return findLatest(search, options);
+  const results = await findListings(search, options);
+  const completed = search.draft && results && !results.hits.length ? suggestions.first(search.words) : null;
+  if (!completed) return results;
+  const others = await findListings({ ...search, completed }, options);
+  return others.hits.length ? { ...others, completed } : results;
+}
+
+// Find the latest listings, or all if the release has no dates.
+async function findLatest(search, options) {
+  try {
+    return { ...(await findListings({ ...search, sort: "newest" }, options)), sort: "newest" };
+  } catch (error) {
+    if (error.cause !== "filters") throw error;
+    return findListings({ ...search, sort: "relevance" }, options);
+  }
 }
 
 function show(search) {
@@ -129,8 +194,32 @@ function show(search) {
     narrow: (changes) => change({ filters: { ...search.filters, ...changes } }),
     explain: (productId) => explain(search, productId),
     ignore: (kind) => change({ ignored: [...search.ignored, kind] }),
-    searchWords: (text) => change({ words: text, ignored: [] }),
+    searchWords: (other) => change({ words: other, ignored: [] }),
+    browse: (path) => start({ filters: { ...filters.none(), categories: [path] } }),
   });
+  ending.again();
+}
+
+// Load the next page below the others. Listings of another release are not appended.
+async function loadMore() {
+  if (loadingMore || !current?.hits || current.ended || current.stale) return;
+  loadingMore = true;
+  const search = current;
+  const { signal } = running;
+  state.showLoadingMore();
+  try {
+    const results = await findListings({ ...search, limit: search.limit + PAGE }, { signal, onWait: () => {} });
+    if (search !== current || signal.aborted) return;
+    if (!results.stale) search.limit += PAGE;
+    Object.assign(search, results);
+    store();
+    loadingMore = false;
+    show(search);
+  } catch (error) {
+    if (search === current && !signal.aborted) state.showMoreError(error);
+  } finally {
+    loadingMore = false;
+  }
 }
 
 async function loadRelease() {
@@ -138,18 +227,13 @@ async function loadRelease() {
     const release = await (await fetchApi("release")).json();
     categories = release.categories;
     state.showLacks(release.lacks ?? {});
+    state.showSize(release.counts ?? {});
     state.offerNewest(release.has_dates);
-    const { photos, products } = release.counts ?? {};
-    if (photos && products) {
-      const number = (value) => value.toLocaleString();
-      find("size").textContent = `${number(photos)} photos of ${number(products)} listings`;
-    }
-    const all = await browse();
-    state.showCapabilities(Boolean(all));
-    if (all) state.showRoots(all.categories, (path) => start({ filters: { ...filters.none(), categories: [path] } }));
-    else filters.offer(categories, current?.filters ?? fromAddress()?.filters ?? filters.none());
+    if (release.searchable) return;
+    state.showCapabilities(false);
+    filters.offer(categories, current?.filters ?? fromAddress()?.filters ?? filters.none());
   } catch (error) {
-    find("categories").textContent = `Categories could not be loaded: ${error.message.toLowerCase()}.`;
+    find("categories").textContent = text("no_categories", { reason: error.message.toLowerCase() });
   }
 }
 
@@ -173,38 +257,68 @@ function clearFilters() {
   find("results").focus({ preventScroll: true });
 }
 
+// Load more on request, and continue at the first new listing.
 async function showMore() {
   const before = current.hits.at(-1)?.product_id;
-  current.limit += PAGE;
-  await run();
+  ending.reset();
+  await loadMore();
   const last = hits.querySelector(`:scope > [data-product="${CSS.escape(before)}"]`);
   const cards = [...hits.querySelectorAll(":scope > [data-product]")];
   cards[cards.indexOf(last) + 1]?.querySelector("a, button")?.focus();
 }
 
+function refresh() {
+  change({}, { push: false });
+  window.scrollTo(0, 0);
+  find("results").focus({ preventScroll: true });
+}
+
+async function share() {
+  const isWhole = !current.photo || current.photoText || current.like;
+  try {
+    if (navigator.share && matchMedia("(pointer: coarse)").matches) {
+      await navigator.share({ title: document.title, url: location.href });
+      return;
+    }
+    await navigator.clipboard.writeText(location.href);
+    toast(text(isWhole ? "link_copied" : "photo_not_shared"));
+  } catch (error) {
+    if (error.name !== "AbortError") toast(text("link_not_copied"));
+  }
+}
+
+const suggestions = combobox(words, find("suggestions"), { complete: suggest, choose: searchByWords });
+const typing = onTyping(words, { isShown: (typed) => typed === current?.words, search: searchTyped });
+const ending = watchEnd(more, loadMore);
+
 find("search").addEventListener("submit", (event) => {
   event.preventDefault();
-  searchByWords();
+  searchByWords(words.value.trim());
 });
+words.addEventListener("blur", () => { if (current) current.draft = false; });
+focusBySlash(words);
+for (const id of ["choose", "another"]) find(id).addEventListener("click", () => file.click());
 find("remove").addEventListener("click", () => {
   start({ words: words.value.trim() });
   words.focus();
 });
 find("sort").addEventListener("change", ({ target }) => change({ sort: target.value }));
+find("share").addEventListener("click", share);
 hits.addEventListener("click", (event) => {
   const link = event.target.closest("a.listing");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  searchByListing(link.parentElement.dataset.image, link.querySelector(".title").textContent);
+  searchByListing(link.closest("[data-image]").dataset.image, link.querySelector(".title").textContent);
 });
 more.addEventListener("click", showMore);
+find("refresh").addEventListener("click", refresh);
 
-let typing;
+let changing;
 const form = find("filter-form");
 form.addEventListener("input", ({ target }) => {
-  clearTimeout(typing);
+  clearTimeout(changing);
   // Not while typing: a partial town name is another town, or none.
-  if (target.id !== "near") typing = setTimeout(changeFilters, target.type === "number" ? 400 : 0);
+  if (target.id !== "near") changing = setTimeout(changeFilters, target.type === "number" ? 400 : 0);
 });
 form.addEventListener("change", ({ target }) => { if (target.id === "near") changeFilters(); });
 form.addEventListener("submit", (event) => {
@@ -215,9 +329,36 @@ form.addEventListener("reset", (event) => {
   event.preventDefault();
   clearFilters();
 });
+find("filters-done").addEventListener("click", () => {
+  find("filters").open = false;
+  find("results").scrollIntoView();
+  find("results").focus({ preventScroll: true });
+});
 
 onUpload(searchByFile);
-offerSuggestions(words, find("suggestions"));
+offerSaved({
+  describe: () => (current && !current.home ? { name: state.nameOf(current), address: toAddress(current) } : null),
+  open: (address) => {
+    leave();
+    if (current) store();
+    history.pushState(null, "", address);
+    open();
+    window.scrollTo(0, 0);
+  },
+});
+
+// The address keeps the photo: the target of the skip link would replace it.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  find("results").focus();
+});
+
+const showOffline = () => { find("offline").textContent = navigator.onLine ? "" : text("offline"); };
+addEventListener("offline", showOffline);
+addEventListener("online", () => {
+  showOffline();
+  if (current && !current.hits) run({ clear: true });
+});
 
 addEventListener("popstate", ({ state: entry }) => {
   leave();
@@ -225,9 +366,15 @@ addEventListener("popstate", ({ state: entry }) => {
   if (search) restore(search);
   else open();
 });
+// For a reload: it is too late for this when the page is left.
+addEventListener("scrollend", () => {
+  leave();
+  if (current?.hits) store();
+});
 
 function restore(search) {
   running.abort();
+  typing.cancel();
   current = search;
   const { scroll, focus } = search;
   state.showQuery(search);
@@ -237,25 +384,23 @@ function restore(search) {
   }
   state.closePanels();
   show(search);
+  returnTo(scroll, focus);
+}
+
+function returnTo(scroll, focus) {
   const card = focus && hits.querySelector(`:scope > [data-product="${CSS.escape(focus)}"] a`);
-  (card || find(search.photo ? "caption" : "results")).focus({ preventScroll: true });
+  (card || find(current.photo ? "caption" : "results")).focus({ preventScroll: true });
   window.scrollTo(0, scroll);
 }
 
-// Show the search in the address, or the start page.
+// Show the search in the address, or the start page. After a reload, return to the same place.
 async function open() {
   const query = fromAddress();
-  const here = location.href;
-  // The address of a search by file has only the filters. Without text search, these are not a search.
-  const empty = !query || (!query.like && !query.words && !(await browse().catch(() => true)));
-  if (here !== location.href) return;
-  if (empty) {
-    running.abort();
-    current = null;
-    state.showStart();
-    return;
-  }
-  start({ ...query, caption: query.like ? "Photo of a listing" : "" }, { push: false });
+  const { caption, scroll, focus } = history.state ?? {};
+  const fallback = query?.like ? text("photo_of_listing") : query?.photo ? text("shared_photo") : "";
+  const filled = query ? { ...query, caption: caption || fallback } : { home: true, filters: filters.none() };
+  await start(filled, { push: false });
+  if (scroll && current.hits) returnTo(scroll, focus);
 }
 
 // ── Startup
@@ -265,5 +410,6 @@ const wide = matchMedia("(min-width: 60rem)");
 const showFilters = () => { find("filters").open = wide.matches; };
 wide.addEventListener("change", showFilters);
 showFilters();
+showOffline();
 open();
 loadRelease();

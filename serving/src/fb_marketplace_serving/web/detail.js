@@ -1,14 +1,16 @@
 // Details of a hit, opened below its card: explanation, duplicates, comparable listings.
 
 import { ApiError, fetchProduct, recordClick } from "./api.js";
+import { element } from "./dom.js";
 import { explanationElements } from "./explain.js";
-import { card, element, money } from "./listings.js";
+import { card } from "./listings.js";
+import { money, text } from "./text.js";
 
 const MAX_LISTINGS = 12; // in a panel
 
 // Make the card of a hit. `explain` fetches its explanation; null if there is none.
-export function hitCard(hit, explain) {
-  const item = card(hit);
+export function hitCard(hit, tile, explain) {
+  const item = card(hit, tile);
   const { search_id: searchId, product_id: productId } = hit;
   const link = item.querySelector("a.listing");
   // A middle click opens the listing in a new tab.
@@ -19,29 +21,29 @@ export function hitCard(hit, explain) {
   const { typical_price: typical, notes, duplicates } = hit;
   // A note on an unusual price contains the typical price.
   if (typical && !notes.some(({ kind }) => kind === "unusual_price")) {
-    const range = `${money(typical.low, hit.currency)}–${money(typical.high, hit.currency)}`;
-    const comparables = () => listingElements("Some similar listings", typical.comparables);
-    const node = opener(item, `Similar listings: ${range}`, hit.title, comparables);
+    const [low, high] = [typical.low, typical.high].map((amount) => money(amount, hit.currency));
+    const comparables = () => listingElements(text("some_similar"), typical.comparables);
+    const node = opener(item, text("typical_price", { low, high }), hit.title, comparables);
     node.classList.add("typical");
     details.append(node);
   }
   for (const note of notes) details.append(noteElement(item, note, hit.title));
   if (duplicates.length) {
-    details.append(opener(item, `${duplicates.length} more like this`, hit.title, () =>
-      listingElements("The same item, listed again", duplicates)));
+    details.append(opener(item, text("duplicates", { count: duplicates.length }), hit.title, () =>
+      listingElements(text("same_item"), duplicates)));
   }
   if (explain) {
-    details.append(opener(item, "Why this?", hit.title, async () => explanationElements(await explain(hit.product_id))));
+    details.append(opener(item, text("why"), hit.title, async () => explanationElements(await explain(hit.product_id))));
   }
   if (details.children.length) item.append(details);
   return item;
 }
 
-function noteElement(item, { text, products }, title) {
-  const note = element("p", { className: "note" }, `${text} `);
+function noteElement(item, { text: words, products }, title) {
+  const note = element("p", { className: "note" }, `${words} `);
   if (products.length) {
-    const label = products.length === 1 ? "See it" : "See them";
-    note.append(opener(item, label, title, () => listingElements("Based on these listings", products)));
+    const label = text("see_listings", { count: products.length });
+    note.append(opener(item, label, title, () => listingElements(text("evidence"), products)));
   }
   return note;
 }
@@ -59,7 +61,7 @@ function opener(item, label, title, load) {
     if (wasOpen) return;
     const panel = element("li", { className: "panel", id: `panel-${(panels += 1)}`, tabIndex: -1 });
     panel.setAttribute("aria-label", `${label}: ${title}`);
-    panel.append(element("p", { className: "small", textContent: "Loading…" }));
+    panel.append(element("p", { className: "small", textContent: text("loading") }));
     item.after(panel);
     node.setAttribute("aria-expanded", "true");
     node.setAttribute("aria-controls", panel.id);
@@ -68,7 +70,7 @@ function opener(item, label, title, load) {
       node.focus();
     };
     panel.addEventListener("keydown", ({ key }) => { if (key === "Escape") end(); });
-    const shut = element("button", { type: "button", className: "quiet shut", textContent: "Close" });
+    const shut = element("button", { type: "button", className: "quiet shut", textContent: text("close") });
     shut.addEventListener("click", end);
     const head = element("div", { className: "panel-head" }, element("h3", { textContent: title }), shut);
     panel.replaceChildren(head, ...(await loadOrError(load)));
@@ -100,6 +102,6 @@ async function listingElements(heading, productIds) {
   const rest = productIds.slice(MAX_LISTINGS);
   const products = await Promise.all(productIds.slice(0, MAX_LISTINGS).map((id) => fetchProduct(id)));
   list.append(...products.map((product) => card({ ...product, image_id: product.image_ids[0] ?? null })));
-  const more = rest.length ? [element("p", { className: "small", textContent: `And ${rest.length} more.` })] : [];
+  const more = rest.length ? [element("p", { className: "small", textContent: text("and_more", { count: rest.length }) })] : [];
   return [element("p", { className: "small", textContent: heading }), list, ...more];
 }

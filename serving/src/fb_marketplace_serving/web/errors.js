@@ -1,19 +1,14 @@
 // Error messages with a remedy.
 
 import { ApiError } from "./api.js";
-import { element } from "./listings.js";
-
-export function button(label, onClick) {
-  const node = element("button", { type: "button", textContent: label });
-  node.addEventListener("click", onClick);
-  return node;
-}
+import { button, element } from "./dom.js";
+import { text } from "./text.js";
 
 // Return the elements of an error message. `actions` has retry, choosePhoto and clearFilters.
 export function errorElements(error, actions) {
   if (!(error instanceof ApiError)) {
     console.error(error);
-    error = new ApiError("Something went wrong on this page", "Reload it, and try again.");
+    error = new ApiError(text("error_page"), text("error_page_hint"));
   }
   return [
     element("h3", { textContent: error.message }),
@@ -23,13 +18,13 @@ export function errorElements(error, actions) {
 }
 
 function remedy(cause, { retry, choosePhoto, clearFilters }) {
-  if (cause === "words") return button("Choose a photo", choosePhoto);
-  if (cause === "photo") return button("Choose another photo", choosePhoto);
-  if (cause === "filters") return button("Clear filters", clearFilters);
-  return button(cause === "key" ? "Enter a key" : "Try again", retry);
+  if (cause === "words") return button(text("choose_photo"), choosePhoto);
+  if (cause === "photo") return button(text("choose_another_photo"), choosePhoto);
+  if (cause === "filters") return button(text("clear_filters"), clearFilters);
+  return button(text(cause === "key" ? "enter_key" : "try_again"), retry);
 }
 
-function sentence(text) {
-  const capitalized = text.charAt(0).toUpperCase() + text.slice(1);
+function sentence(detail) {
+  const capitalized = detail.charAt(0).toUpperCase() + detail.slice(1);
   return /[.!?]$/.test(capitalized) ? capitalized : `${capitalized}.`;
 }

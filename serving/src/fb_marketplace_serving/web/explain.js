@@ -1,16 +1,9 @@
 // Explanation of a score: the contribution of each feature, as bars.
 
-import { element } from "./listings.js";
+import { element } from "./dom.js";
+import { list, ordinal, percent, text, textOr } from "./text.js";
 
 const MAX_ROWS = 12; // features with a bar of their own
-
-const SOURCES = {
-  bm25: "its words",
-  text: "the meaning of its text",
-  text_to_image: "its photo matching the words",
-  image: "its photo matching yours",
-  multimodal: "its photo matching yours and the words",
-};
 
 const round = (value) => Math.round(value * 100) / 100;
 
@@ -23,20 +16,20 @@ export function signed(value) {
 // Return the elements of the explanation of a hit.
 export function explanationElements({ score, sources, relevance, explanation }) {
   if (!explanation) {
-    const textContent = `Its words and category make it relevant (${Math.round(relevance * 100)} %).`;
+    const textContent = text("relevant_by_words", { relevance: percent(relevance) });
     return [element("p", { className: "small", textContent })];
   }
   const reasons = explanation.reasons.filter(({ contribution }) => contribution !== 0);
   const first = reasons.slice(0, MAX_ROWS);
   const rows = [
-    { label: "base score", contribution: round(explanation.base) },
+    { label: text("base_score"), contribution: round(explanation.base) },
     ...first.map(({ label, contribution }) => ({ label, contribution: round(contribution) })),
   ];
   const others = reasons.length - first.length;
   // The rounded rows add up to the rounded score.
   const rest = round(score) - rows.reduce((sum, { contribution }) => sum + contribution, 0);
   if (others > 0) {
-    rows.push({ label: others === 1 ? "1 other feature" : `${others} other features`, contribution: round(rest) });
+    rows.push({ label: text("other_features", { count: others }), contribution: round(rest) });
   }
   return [sourceList(sources), table(rows, score), ...wordScores(explanation.words)].filter(Boolean);
 }
@@ -44,13 +37,8 @@ export function explanationElements({ score, sources, relevance, explanation }) 
 function sourceList(sources) {
   if (!sources.length) return null;
   const sorted = [...sources].sort((a, b) => a.rank - b.rank);
-  const parts = sorted.map(({ source, rank }) => `${SOURCES[source] ?? source} (${ordinal(rank)})`);
-  return element("p", { className: "small", textContent: `Found by ${parts.join(", ")}.` });
-}
-
-function ordinal(rank) {
-  const ending = rank % 100 > 10 && rank % 100 < 14 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[rank % 10] ?? "th";
-  return `${rank}${ending}`;
+  const parts = sorted.map(({ source, rank }) => text("source_rank", { source: textOr(`source_${source}`, source), rank: ordinal(rank) }));
+  return element("p", { className: "small", textContent: text("found_by", { sources: list(parts) }) });
 }
 
 function table(rows, score) {
@@ -72,15 +60,15 @@ function table(rows, score) {
   gap.setAttribute("aria-hidden", "true");
   const total = element("td", { className: "number", textContent: signed(score) });
   return element("table", { className: "explanation" },
-    element("caption", { textContent: "Score breakdown" }),
-    body, element("tfoot", {}, element("tr", {}, heading("score"), gap, total)));
+    element("caption", { textContent: text("score_breakdown") }),
+    body, element("tfoot", {}, element("tr", {}, heading(text("score")), gap, total)));
 }
 
-const heading = (text) => element("th", { scope: "row", textContent: text });
+const heading = (textContent) => element("th", { scope: "row", textContent });
 
 function wordScores(words) {
   const parts = Object.entries(words).sort(([, a], [, b]) => b - a);
   if (!parts.length) return [];
-  const text = parts.map(([stem, score]) => `“${stem}” ${score.toFixed(2)}`).join(", ");
-  return [element("p", { className: "small", textContent: `Score of each word: ${text}.` })];
+  const scores = parts.map(([stem, score]) => text("word_score", { stem, score: score.toFixed(2) }));
+  return [element("p", { className: "small", textContent: text("score_of_words", { scores: list(scores) }) })];
 }

@@ -1,12 +1,11 @@
 // Category and price facets, which narrow a search.
 
-import { element, money } from "./listings.js";
+import { element, find } from "./dom.js";
+import { money, number, text } from "./text.js";
 
 const SEPARATOR = " / "; // of category paths
 const MAX_FACETS = 8;     // shown before "more"
 const CENT = 0.01;        // bands exclude their upper bound, filters include it
-
-const find = (id) => document.getElementById(id);
 
 // Show the facets of a response. `narrow` is called with the changed filters.
 export function showFacets({ categories, prices }, filters, currency, narrow) {
@@ -17,7 +16,7 @@ export function showFacets({ categories, prices }, filters, currency, narrow) {
         narrow({ categories: [facet.path] }))),
   ]);
   const set = filters.min !== "" || filters.max !== "";
-  const any = choice("any price", null, "any", () => narrow({ min: "", max: "" }));
+  const any = choice(text("any_price"), null, "any", () => narrow({ min: "", max: "" }));
   replaceKeepingFocus(find("bands"), [
     ...(set ? [any] : []),
     list(set ? [] : prices.filter(({ count }) => count > 0), (band) =>
@@ -29,7 +28,6 @@ export function showFacets({ categories, prices }, filters, currency, narrow) {
 export function showRoots(categories, start) {
   find("roots").replaceChildren(...categories.map(({ path, count }) =>
     element("li", {}, choice(path, count, path, () => start(path)))));
-  find("browse").hidden = categories.length === 0;
 }
 
 const bounds = ({ low, high }) => ({
@@ -39,8 +37,8 @@ const bounds = ({ low, high }) => ({
 
 function bandLabel({ low, high }, currency) {
   const amount = (value) => money(value, currency);
-  if (high === null) return `${amount(low)} or more`;
-  return low ? `${amount(low)} to ${amount(high)}` : `under ${amount(high)}`;
+  if (high === null) return text("price_or_more", { low: amount(low) });
+  return low ? text("price_range", { low: amount(low), high: amount(high) }) : text("price_under", { high: amount(high) });
 }
 
 // Make breadcrumbs of a category path.
@@ -52,9 +50,9 @@ function crumbs(path, narrow) {
     if (prefix === path) link.setAttribute("aria-current", "true");
     return element("li", {}, link);
   });
-  const all = choice("All categories", null, "", () => narrow({ categories: [] }));
+  const all = choice(text("all_categories"), null, "", () => narrow({ categories: [] }));
   const trail = element("ol", { className: "crumbs" }, element("li", {}, all), ...ancestors);
-  trail.setAttribute("aria-label", "Category path");
+  trail.setAttribute("aria-label", text("category_path"));
   return trail;
 }
 
@@ -68,7 +66,7 @@ function list(facets, make) {
   const node = element("ul", { className: "facets" }, ...items.slice(0, MAX_FACETS));
   const hidden = items.slice(MAX_FACETS);
   if (!hidden.length) return node;
-  const rest = choice(`${hidden.length} more`, null, "more", () => {
+  const rest = choice(text("more_facets", { count: hidden.length }), null, "more", () => {
     node.lastChild.replaceWith(...hidden);
     hidden[0].querySelector("button").focus();
   });
@@ -79,7 +77,7 @@ function list(facets, make) {
 
 function choice(label, count, key, onClick) {
   const node = element("button", { type: "button", className: "choice" }, element("span", { textContent: label }));
-  if (count !== null) node.append(" ", element("span", { className: "number", textContent: count.toLocaleString() }));
+  if (count !== null) node.append(" ", element("span", { className: "number", textContent: number(count) }));
   node.dataset.key = key;
   node.addEventListener("click", onClick);
   return node;

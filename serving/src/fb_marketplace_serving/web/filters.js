@@ -1,8 +1,10 @@
 // Filters: form, API parameters and address.
 
-import { element } from "./listings.js";
+import { element, find } from "./dom.js";
+import { kilometres, text } from "./text.js";
 
-const find = (id) => document.getElementById(id);
+const RADII_KM = ["5", "10", "25", "50", "100", "200"];
+
 const form = find("filter-form");
 const [min, max, error, near, radius, withPhoto] =
   ["min", "max", "price-error", "near", "radius", "with-photo"].map(find);
@@ -43,8 +45,8 @@ export function read() {
   const invalid = [min, max].find((field) => !field.validity.valid);
   const crossed = !invalid && min.value !== "" && max.value !== "" && Number(min.value) > Number(max.value);
   error.textContent = invalid
-    ? "A price must be a number of at least 0."
-    : crossed ? "The minimum price is above the maximum." : "";
+    ? text("price_invalid")
+    : crossed ? text("price_crossed") : "";
   for (const field of [min, max]) field.setAttribute("aria-invalid", String(crossed || field === invalid));
   radius.disabled = !near.value.trim();
   if (invalid || crossed) return null;
@@ -74,15 +76,17 @@ export function write(filters) {
   showCount(filters);
 }
 
+radius.append(new Option(text("any_distance"), ""), ...RADII_KM.map((km) => new Option(kilometres(Number(km)), km)));
+
 // An address may have a radius that is not in the list.
 function offerRadius(km) {
-  if (![...radius.options].some((option) => option.value === km)) radius.append(new Option(`${km} km`, km));
+  if (![...radius.options].some((option) => option.value === km)) radius.append(new Option(kilometres(Number(km)), km));
   radius.value = km;
 }
 
 export function showCount(filters) {
   const active = count(filters);
-  find("filter-count").textContent = active ? ` · ${active} set` : "";
+  find("filter-count").textContent = active ? ` · ${text("filters_set", { count: active })}` : "";
   find("clear").hidden = !active;
 }
 

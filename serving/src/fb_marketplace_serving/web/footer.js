@@ -1,6 +1,8 @@
 // Footer: version of the release, and API examples.
 
-const find = (id) => document.getElementById(id);
+import { find } from "./dom.js";
+import { text } from "./text.js";
+
 const root = new URL(".", location.href).href;
 find("curl").textContent = [
   `curl -F image=@photo.jpg ${root}predict/image`,
@@ -11,4 +13,4 @@ find("curl").textContent = [
 ].join("\n");
 fetch("healthcheck").then((response) => response.json())
   .then((health) => { find("release").textContent = health.release; })
-  .catch(() => { find("release").textContent = "unknown: no answer from the server"; });
+  .catch(() => { find("release").textContent = text("release_unknown"); });

@@ -5,6 +5,7 @@ const SEAM = 2;             // pixels of the blurred edge between bar and pictur
 const MAX_SCALE = 1.8;   // limit on cropping; some of the bars may stay
 
 // Return the scale at which the picture fills the square.
+// `photo` is a blob or a loaded image.
 export async function growth(photo) {
   const bitmap = await createImageBitmap(photo);
   const { width, height } = bitmap;

@@ -2,24 +2,27 @@
 
 import { ApiError, predict, search } from "./api.js";
 import * as filters from "./filters.js";
+import { fromText } from "./photo.js";
+import { text } from "./text.js";
 
-export const PAGE = 12;   // listings per page
+export const PAGE = 24;   // listings per page
 const MAX_LIMIT = 100;    // of one request
-const MAX_PAGES = 50;     // that an address may request
+const MAX_PAGES = 20;     // that an address may request
+const SORTS = ["newest", "price_asc", "price_desc", "distance"];
 const IGNORABLE = ["spelling", "price", "place"]; // that the page offers to ignore
 
-// ── Address: the part of a search that survives a reload
+// ── Address: the part of a search that survives a reload, and that a link shares
 
-export function toAddress({ words, like, photo, sort, limit, filters: set, ignored }) {
+export function toAddress({ words, like, photo, photoText, sort, limit, filters: set, ignored, home }) {
   const query = new URLSearchParams();
-  // A file cannot be in an address. Without a photo, an empty query returns all listings.
-  if (words || !(like || photo)) query.set("q", words);
+  // Without a photo, an empty query returns all listings.
+  if (words || !(like || photo || home)) query.set("q", words);
   for (const [name, value] of filters.toQuery(set)) query.append(name, value);
   for (const kind of ignored) query.append("ignore", kind);
   if (like) query.set("like", like);
   if (sort !== "relevance") query.set("sort", sort);
   if (limit > PAGE) query.set("page", Math.ceil(limit / PAGE));
-  return String(query) ? `?${query}` : location.pathname;
+  return (String(query) ? `?${query}` : location.pathname) + (photoText ? `#photo=${photoText}` : "");
 }
 
 // Return the search of the address, or null if it has none.
@@ -27,24 +30,20 @@ export function fromAddress() {
   const query = new URLSearchParams(location.search);
   const set = filters.fromQuery(query);
   const like = query.get("like");
-  if (!like && !query.has("q") && !filters.count(set)) return null;
+  const given = location.hash.match(/^#photo=([\w-]+)$/)?.[1] ?? null;
+  const photo = given && fromText(given);
+  if (!like && !photo && !query.has("q") && !filters.count(set)) return null;
   const page = Math.min(MAX_PAGES, Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1));
-  const sort = ["newest", "price_asc", "price_desc", "distance"].find((name) => name === query.get("sort")) ?? "relevance";
-  const ignored = query.getAll("ignore").filter((kind) => IGNORABLE.includes(kind));
-  return { words: (query.get("q") ?? "").trim(), like, sort, limit: page * PAGE, filters: set, ignored };
-}
-
-// ── Capabilities of the release
-
-let all = null;
-
-// Return a search of all listings, or null if the release has no text search.
-export function browse() {
-  all ??= orNull(search(new URLSearchParams({ limit: 1 }))).catch((error) => {
-    all = null; // try again next time
-    throw error;
-  });
-  return all;
+  return {
+    words: (query.get("q") ?? "").trim(),
+    like,
+    photo,
+    photoText: photo && given,
+    sort: SORTS.find((name) => name === query.get("sort")) ?? "relevance",
+    limit: page * PAGE,
+    filters: set,
+    ignored: query.getAll("ignore").filter((kind) => IGNORABLE.includes(kind)),
+  };
 }
 
 async function orNull(request) {
@@ -58,60 +57,54 @@ async function orNull(request) {
 
 // ── Searches. Each returns the changed fields of a search.
 
+// Null if the release has no text search, and the query has no words and no photo.
 export async function findListings(query, options) {
-  if (await browse()) {
-    const results = await orNull(searchPages(query, options));
-    if (results) return results;
-    all = Promise.resolve(null); // a release without text search was published
-  }
+  const results = await orNull(searchPages(query, options));
+  if (results) return results;
   if (query.photo) return searchByPhoto(query, options);
-  throw new ApiError("This release supports photo search only", "It was built without text search.", "words");
+  if (!query.words) return null;
+  throw new ApiError(text("error_photo_only"), text("error_photo_only_hint"), "words");
 }
 
-function parameters({ words, sort, filters: set, ignored }) {
+function parameters({ words, completed, sort, filters: set, ignored }) {
   const query = filters.toQuery(set);
-  if (words) query.set("q", words);
+  if (words) query.set("q", completed ?? words);
   for (const kind of ignored) query.append("ignore", kind);
   // Sorting by distance requires a place.
   if (sort !== "relevance" && (sort !== "distance" || set.near)) query.set("sort", sort);
   return query;
 }
 
-// Append pages to the loaded ones, as long as they are of the same release.
+// Append pages to the loaded ones. Pages of two releases are never mixed: if the listings on the page are of an older
+// release, nothing but `stale` is returned.
 async function searchPages(query, options) {
-  let { loaded, release, limit } = query;
-  let restarted = false;
+  let { loaded, release } = query;
+  const { limit } = query;
   const extra = query.like ? 1 : 0; // the listing searched by is a hit, but hidden
   for (;;) {
     const page = parameters(query);
     page.set("limit", Math.min(MAX_LIMIT, Math.max(1, limit + extra - loaded.length)));
     if (loaded.length) page.set("offset", loaded.length);
     const response = await search(page, query.photo, options);
-    if (release && response.release !== release) {
-      restarted = true;
-      limit = PAGE;
-      if (loaded.length) {
-        loaded = [];
-        release = response.release;
-        continue;
-      }
+    if (loaded.length && response.release !== release) {
+      if (query.hits) return { stale: true };
+      loaded = [];
+      continue;
     }
     release = response.release;
     // Each page has its own search id for clicks.
     loaded = [...loaded, ...response.hits.map((hit) => ({ ...hit, search_id: response.search_id }))];
     const done = loaded.length >= response.total || !response.hits.length;
-    if (done || loaded.length >= limit + extra) {
-      return toResults(query, { loaded, release, limit, restarted, response });
-    }
+    if (done || loaded.length >= limit + extra) return toResults(query, { loaded, release, response, done });
   }
 }
 
-function toResults({ like }, { loaded, limit, response, ...rest }) {
+function toResults({ like, limit }, { loaded, release, response, done }) {
   const itself = loaded.find((hit) => like && hit.image_id === like);
-  const others = loaded.filter((hit) => hit !== itself);
+  const hits = uniqueListings(loaded, itself?.product_id).slice(0, limit);
   const total = response.total - (itself ? 1 : 0);
-  const hits = others.slice(0, limit);
-  return { ...rest, loaded, limit, response, hits, total, itself, ended: hits.length >= total };
+  const ended = done && hits.length >= Math.min(total, uniqueListings(loaded, itself?.product_id).length);
+  return { loaded, release, response, hits, total, itself, ended, stale: false };
 }
 
 // Fetch a hit with the explanation of its score.
@@ -122,7 +115,7 @@ export async function explain(query, productId, options) {
   page.set("explain", "true");
   const { release, hits: [hit] } = await search(page, query.photo, options);
   if (release === query.release && hit?.product_id === productId) return hit;
-  throw new ApiError("The listings have changed", "Search again to explain this hit.");
+  throw new ApiError(text("error_changed"), text("error_changed_hint"));
 }
 
 // Search by photo in a release without text search: similar photos, one per listing.
@@ -138,11 +131,11 @@ async function searchByPhoto(query, options) {
     const exhausted = photos.length < limit;
     if (listings.length <= query.limit && !exhausted && limit < MAX_LIMIT) continue;
     const ended = listings.length <= query.limit;
-    return { hits: listings.slice(0, query.limit), response: null, itself, ended, complete: exhausted && ended };
+    return { hits: listings.slice(0, query.limit), response: null, itself, ended, stale: false, complete: exhausted && ended };
   }
 }
 
-// Keep the most similar photo of each listing, except one listing.
+// Keep the first hit of each listing, except one listing.
 function uniqueListings(photos, excluded) {
   const ids = new Set([excluded]);
   return photos.filter(({ product_id: id }) => !ids.has(id) && ids.add(id));

@@ -1,17 +1,17 @@
 // Display state: the query, its listings, or an error.
 
 import { close, hitCard } from "./detail.js";
-import { button, errorElements } from "./errors.js";
-import { showFacets } from "./facets.js";
+import { button, element, find } from "./dom.js";
+import { errorElements } from "./errors.js";
+import { showFacets, showRoots } from "./facets.js";
 import * as filters from "./filters.js";
 import { growth } from "./letterbox.js";
-import { photoCard, showCards, showCategory, showPlaceholders } from "./listings.js";
+import { photoCard, placeholders, showCards, showCategory } from "./listings.js";
 import { showMeaning } from "./meaning.js";
+import { number, phrase, text } from "./text.js";
 
-export { showRoots } from "./facets.js";
-
-const find = (id) => document.getElementById(id);
-const [photo, status, error, hits, more, sort] = ["photo", "status", "error", "hits", "more", "sort"].map(find);
+const [photo, status, error, hits, more, sort, words] =
+  ["photo", "status", "error", "hits", "more", "sort", "words"].map(find);
 
 // ── Capabilities
 
@@ -19,83 +19,102 @@ const [photo, status, error, hits, more, sort] = ["photo", "status", "error", "h
 export function showCapabilities(textSearch) {
   document.body.classList.toggle("photo-only", !textSearch);
   if (textSearch) return;
-  find("promise").textContent = "See its category and the most similar listings.";
-  if (document.body.classList.contains("start-page")) find("welcome").textContent = "Find listings by photo";
+  find("welcome").textContent = text("welcome_photo");
+  find("promise").textContent = text("promise_photo");
 }
 
 // Hide the upload if the release has no photo search.
 export function showLacks(lacks) {
   const wordsOnly = "photo_search" in lacks;
   document.body.classList.toggle("words-only", wordsOnly);
-  if (wordsOnly) find("promise").textContent = "By words and filters.";
+  if (wordsOnly) find("promise").textContent = text("promise_words");
 }
-
-const photoOnly = () => document.body.classList.contains("photo-only");
 
 // ── Progress
 
-// Show that a search is running, with placeholders if there are no cards to keep.
-export function showBusy(search, placeholders) {
+// Show that a search is running: with placeholders, or with the old cards.
+export function showBusy(search, count) {
   error.replaceChildren();
   find("results").hidden = false;
   hits.setAttribute("aria-busy", "true"); // the list only: screen readers skip busy elements
   more.hidden = true;
-  status.textContent = search.photo || search.like ? "Searching for similar listings…" : "Searching…";
-  if (placeholders) showPlaceholders(hits, placeholders);
+  showNext("");
+  status.textContent = text(search.photo || search.like ? "searching_photo" : "searching");
+  if (count) hits.replaceChildren(...placeholders(count));
 }
+
+export const showSlow = () => { status.textContent = text("still_searching"); };
 
 // Show the seconds until the retry; 0 if it is running.
 export function showWaiting(seconds) {
   // Not every second: screen readers announce each change.
-  if (seconds === 0) status.textContent = "Retrying…";
-  else if (!status.textContent.startsWith("The server is busy")) {
-    status.textContent = `The server is busy. Retrying in ${seconds} s.`;
-  }
+  if (seconds === 0) delete status.dataset.waiting;
+  else if ("waiting" in status.dataset) return;
+  else status.dataset.waiting = "";
+  status.textContent = seconds ? text("busy_retry", { seconds }) : text("retrying");
 }
 
 // Show an error; see errors.js for the actions.
 export function showError(problem, actions) {
   hits.removeAttribute("aria-busy");
   status.textContent = "";
+  delete status.dataset.waiting;
   hits.replaceChildren();
   more.hidden = true;
   error.replaceChildren(...errorElements(problem, actions));
 }
 
+// ── More listings
+
+function showNext(message, { stale = false } = {}) {
+  find("next-status").textContent = message;
+  find("refresh").hidden = !stale;
+}
+
+export const showLoadingMore = () => showNext(text("loading_more"));
+
+export const showMoreError = (problem) => showNext(text("loading_more_failed", { reason: problem.message }));
+
 // ── The query
 
-export function showStart() {
+// Show the start page, of a release with listings to browse or without.
+export function showHome({ listings, sort: order }) {
   document.body.classList.add("start-page");
-  for (const id of ["results", "filters", "prediction", "photo", "no-preview", "remove", "hint"]) find(id).hidden = true;
-  find("choose").textContent = "Choose a photo";
-  find("welcome").textContent = photoOnly() ? "Find listings by photo" : "Find listings";
-  find("caption").textContent = "";
-  find("words").value = "";
+  for (const id of ["filters", "query"]) find(id).hidden = true;
+  if (!listings) find("results").hidden = true;
+  words.value = "";
   document.title = "fb-marketplace";
+  find("heading").textContent = text(order === "newest" ? "heading_home" : "heading_all");
 }
 
 export function showQuery(search) {
+  if (search.home) {
+    showHome({ listings: true, sort: search.sort });
+    return;
+  }
   document.body.classList.remove("start-page");
   const hasPhoto = Boolean(search.photo || search.like);
   find("filters").hidden = false;
-  find("choose").textContent = hasPhoto ? "Another photo" : "Add a photo";
-  find("welcome").textContent = search.words || (hasPhoto ? "Your photo" : "All listings");
-  find("remove").hidden = !hasPhoto || photoOnly();
+  find("query").hidden = !hasPhoto;
   find("hint").hidden = !hasPhoto || Boolean(search.words);
-  find("words").value = search.words;
-  find("query").classList.toggle("no-photo", !hasPhoto);
-  document.title = `${search.words || search.caption || "Listings"} · fb-marketplace`;
+  // Not the space that is being typed.
+  if (words.value.trim() !== search.words) words.value = search.words;
+  document.title = text("title", { name: nameOf(search) });
   filters.write(search.filters);
   showSort(search);
-  find("heading").textContent = heading(search.words, hasPhoto);
+  find("heading").textContent = headingOf(search.words, hasPhoto);
   find("caption").textContent = search.caption;
   showPhoto(search);
   showPrediction(search);
 }
 
-function heading(words, hasPhoto) {
-  if (words) return hasPhoto ? `Similar, and “${words}”` : `“${words}”`;
-  return hasPhoto ? "Most similar listings" : "All listings";
+// Return what to call a search.
+export const nameOf = (search) =>
+  search.words || search.caption || search.filters.categories.join(", ") || text("title_all");
+
+function headingOf(searched, hasPhoto) {
+  if (searched) return text(hasPhoto ? "heading_both" : "heading_words", { words: searched });
+  return text(hasPhoto ? "heading_photo" : "heading_all");
 }
 
 // Sorting by date requires dates.
@@ -108,19 +127,21 @@ export function offerNewest(hasDates) {
 function showSort({ sort: order, filters: { near } }) {
   const nearest = sort.querySelector("[value=distance]");
   nearest.disabled = !near;
-  nearest.textContent = near ? "nearest first" : "nearest (needs a town)";
+  nearest.textContent = text(near ? "sort_distance" : "sort_needs_town");
   sort.value = order === "distance" && !near ? "relevance" : order;
 }
 
 let shownPhoto = null;
 
 export function showPhoto(search) {
+  const blob = search.photo;
+  if (blob && blob === shownPhoto) return;
   URL.revokeObjectURL(photo.src);
   find("no-preview").hidden = true;
-  const blob = shownPhoto = search.photo;
+  shownPhoto = blob;
   photo.hidden = !blob;
   if (!blob) return;
-  photo.alt = `Photo of this search: ${search.caption}`;
+  photo.alt = text("photo_of_search", { caption: search.caption });
   photo.src = URL.createObjectURL(blob);
   photo.style.transform = "";
   growth(blob).then((scale) => {
@@ -142,62 +163,69 @@ export function showPrediction({ prediction }) {
 // ── Results
 
 // Show the listings of a search, with callbacks to clear or narrow the filters, to explain a hit, to ignore a
-// meaning of the words and to search for others.
-export function showListings(search, { clearFilters, narrow, explain, ignore, searchWords }) {
-  const { response, words, caption } = search;
+// meaning of the words, to search for others and to browse a category.
+export function showListings(search, { clearFilters, narrow, explain, ignore, searchWords, browse }) {
+  const { response, words: searched, caption, completed } = search;
   hits.removeAttribute("aria-busy");
+  delete status.dataset.waiting;
   error.replaceChildren();
   find("results").hidden = false;
   find("caption").textContent = caption;
   filters.showCount(search.filters);
   showSort(search);
   const currency = search.hits.find((hit) => hit.currency)?.currency ?? "GBP";
-  showMeaning(response, search.filters.categories, currency, { ignore, narrow, searchWords });
-  if (response) {
-    showFacets(response, search.filters, currency, narrow);
+  showMeaning(search.home ? null : response, search.filters.categories, currency, { ignore, narrow, searchWords });
+  if (completed) {
+    const strong = element("strong", { textContent: completed });
+    find("meaning").prepend(element("p", {}, ...phrase("completed", { text: strong })));
   }
-  const explainHit = words || search.photo ? explain : null;
-  showCards(hits, search.hits, response ? (hit) => hitCard(hit, explainHit) : photoCard);
-  more.hidden = search.ended;
+  if (response) showFacets(response, search.filters, currency, narrow);
+  if (search.home) showRoots(response.categories, browse);
+  const explainHit = searched || search.photo ? explain : null;
+  showCards(hits, search.hits, response ? (hit, tile) => hitCard(hit, tile, explainHit) : photoCard);
   const filtered = filters.count(search.filters) > 0;
   status.textContent = response ? summary(search, filtered) : photoSummary(search, filtered);
-  if (!search.hits.length && filtered) error.replaceChildren(button("Clear filters", clearFilters));
+  find("filters-done").textContent = text("show_listings", { count: search.total ?? search.hits.length });
+  showEnd(search);
+  if (!search.hits.length && filtered) error.replaceChildren(button(text("clear_filters"), clearFilters));
+  else if (!search.hits.length && searched) error.replaceChildren(button(text("show_all"), () => searchWords("")));
+}
+
+function showEnd({ stale, ended, total, hits: shown, limit }) {
+  more.hidden = ended || stale;
+  if (stale) showNext(text("listings_changed"), { stale });
+  else if (ended) showNext(total && shown.length > 24 ? text("end_of_list", { total }) : "");
+  else showNext(total ? text("loaded_more", { count: shown.length, total }) : "");
 }
 
 export function closePanels() {
   for (const panel of hits.querySelectorAll(":scope > .panel")) close(panel.previousElementSibling);
 }
 
-const plural = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
-
-const NO_MATCH = "No listings match these filters.";
-const NO_LISTINGS = "There are no listings to search.";
-const MATCHING = " matching these filters";
-
 function photoSummary({ hits: listings, complete }, filtered) {
-  if (!listings.length) return filtered ? NO_MATCH : NO_LISTINGS;
-  return `${complete ? "All " : ""}${plural(listings.length, "listing")}${filtered ? MATCHING : ""}, most similar first.`;
+  if (!listings.length) return text(filtered ? "no_match" : "no_listings");
+  const count = text("listings", { count: listings.length });
+  const all = complete ? text("all_of_listings", { count: listings.length, listings: count }) : count;
+  return ordered(filtered ? text("matching", { listings: all }) : all, "similar");
 }
 
-const ORDERS = {
-  relevance: "best first",
-  newest: "newest first",
-  price_asc: "cheapest first",
-  price_desc: "most expensive first",
-  distance: "nearest first",
-};
+const ordered = (counted, order) => text("ordered", { summary: counted, order: text(`order_${order}`) });
 
-function nothingRelevant({ nearest_category: nearest }) {
-  return `No relevant listings. ${nearest ? `The nearest category is ${nearest}.` : "Try other words, or fewer."}`;
-}
-
-function summary({ total, hits: listings, response, sort: order, words, photo: file, restarted }, filtered) {
-  const notice = restarted ? "The listings have changed, and are shown from the start. " : "";
+function summary({ total, hits: listings, response, sort: order, words: searched, photo: file }, filtered) {
   if (!listings.length) {
-    return notice + (filtered ? NO_MATCH : words ? nothingRelevant(response) : NO_LISTINGS);
+    const { nearest_category: category } = response;
+    if (filtered || !searched) return text(filtered ? "no_match" : "no_listings");
+    return category ? text("nothing_relevant_nearest", { category }) : text("nothing_relevant");
   }
+  let counted = text("listings", { count: total });
   const duplicates = response.total_listings - response.total;
-  const more = duplicates > 0 ? ` and ${plural(duplicates, "duplicate")}` : "";
-  const suffix = order === "relevance" && !words && !file ? "" : `, ${ORDERS[order]}`;
-  return `${notice}${plural(total, "listing")}${more}${filtered ? MATCHING : ""}${suffix}.`;
+  if (duplicates > 0) counted = text("and_duplicates", { listings: counted, count: duplicates });
+  if (filtered) counted = text("matching", { listings: counted });
+  if (order === "relevance" && !searched && !file) return text("unordered", { summary: counted });
+  return ordered(counted, order);
+}
+
+// Show the number of photos and listings of the release.
+export function showSize({ photos, products }) {
+  if (photos && products) find("size").textContent = text("counts", { photos: number(photos), count: products });
 }

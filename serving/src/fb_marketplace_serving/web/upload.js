@@ -1,6 +1,8 @@
 // Photo input: file chooser, drag and drop anywhere on the page, paste.
 
-const file = document.getElementById("file");
+import { find } from "./dom.js";
+
+const file = find("file");
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 
 // Call `handle` with one or more files whenever the user provides some.
