@@ -105,7 +105,7 @@ def _walk(page: "Page") -> None:
 def _break(page: "Page") -> None:
     file = {"name": "holiday.jpg", "mimeType": "image/jpeg", "buffer": b"no photo at all"}
     page.set_input_files("#file", file)
-    page.locator("#error h3").wait_for()
+    page.locator("#error h2").wait_for()
 
 
 _ACTS = {

@@ -13,6 +13,7 @@ PAGE = 24
 def search(page, words):
     page.get_by_label("Search text").fill(words)
     page.keyboard.press("Enter")
+    page.locator("#heading", has_text=words).wait_for()
 
 
 def choose(page, data):
@@ -81,7 +82,7 @@ def test_photo_and_words_are_combined(shop_page, expect):
     choose(page, photo(0))
     expect(page.locator("#category")).to_have_text("Reds")
     expect(page.locator("#heading")).to_have_text("Most similar listings")
-    expect(cards(page)).to_have_count(PAGE)
+    expect(cards(page)).to_have_count(PAGE - 1)  # one has no photo
     expect(page.get_by_text("Describe what should be different")).to_be_visible()
 
     search(page, "but in blue")
@@ -307,7 +308,7 @@ def test_price_insights_are_shown_with_evidence(open_page, shop_server, expect):
 
     panel = page.locator("#hits > .panel")
     expect(panel).to_contain_text("Based on these listings")
-    expect(panel.locator("li[data-product]")).to_have_count(PAGE)
+    expect(panel.locator("li[data-product]")).to_have_count(12)
 
 
 def test_release_without_text_search_takes_a_photo(open_page, server, expect):
@@ -315,7 +316,7 @@ def test_release_without_text_search_takes_a_photo(open_page, server, expect):
 
     trouble = page.locator("#error")
     expect(trouble).to_contain_text("This release supports photo search only")
-    expect(page.locator("#search")).to_be_hidden()
+    expect(page.get_by_label("Search text")).to_be_hidden()
     with page.expect_file_chooser() as chooser:
         trouble.get_by_role("button", name="Choose a photo").click()
     chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})

@@ -35,14 +35,15 @@ const EMPTY = {
 const PENDING = { loaded: [], release: null, response: null, hits: null, total: null, stale: false, ended: false, completed: null };
 
 function start(query, { push = true } = {}) {
-  enter({ ...EMPTY, filters: current?.filters ?? fromAddress()?.filters ?? filters.none(), ...query }, push);
+  enter({ ...EMPTY, filters: current?.filters ?? fromAddress().filters, ...query }, push);
   if (push) window.scrollTo(0, 0);
   return run({ clear: true });
 }
 
 // Change the current search. The old hits stay visible until the response arrives.
 function change(changes, { push = true, ...options } = {}) {
-  const { hits: shown } = current;
+  const { hits: shown, home } = current;
+  if (home) changes = { sort: "relevance", ...changes }; // of the latest listings
   if (push) enter({ ...current, home: false, draft: false, ...changes, limit: PAGE }, true);
   else {
     Object.assign(current, PENDING, { home: false, draft: false }, changes, { limit: PAGE });
@@ -181,7 +182,8 @@ async function findWithCompletion(search, options) {
 // Find the latest listings, or all if the release has no dates.
 async function findLatest(search, options) {
   try {
-    return { ...(await findListings({ ...search, sort: "newest" }, options)), sort: "newest" };
+    const results = await findListings({ ...search, sort: "newest" }, options);
+    return results && { ...results, sort: "newest" };
   } catch (error) {
     if (error.cause !== "filters") throw error;
     return findListings({ ...search, sort: "relevance" }, options);
@@ -231,7 +233,7 @@ async function loadRelease() {
     state.offerNewest(release.has_dates);
     if (release.searchable) return;
     state.showCapabilities(false);
-    filters.offer(categories, current?.filters ?? fromAddress()?.filters ?? filters.none());
+    filters.offer(categories, current?.filters ?? fromAddress().filters);
   } catch (error) {
     find("categories").textContent = text("no_categories", { reason: error.message.toLowerCase() });
   }
@@ -397,9 +399,8 @@ function returnTo(scroll, focus) {
 async function open() {
   const query = fromAddress();
   const { caption, scroll, focus } = history.state ?? {};
-  const fallback = query?.like ? text("photo_of_listing") : query?.photo ? text("shared_photo") : "";
-  const filled = query ? { ...query, caption: caption || fallback } : { home: true, filters: filters.none() };
-  await start(filled, { push: false });
+  const fallback = query.like ? text("photo_of_listing") : query.photo ? text("shared_photo") : "";
+  await start({ ...query, caption: caption || fallback }, { push: false });
   if (scroll && current.hits) returnTo(scroll, focus);
 }
 

@@ -11,7 +11,7 @@ export function errorElements(error, actions) {
     error = new ApiError(text("error_page"), text("error_page_hint"));
   }
   return [
-    element("h3", { textContent: error.message }),
+    element("h2", { textContent: error.message }),
     element("p", { textContent: sentence(error.detail) }),
     remedy(error.cause, actions),
   ];

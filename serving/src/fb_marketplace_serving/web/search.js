@@ -20,21 +20,21 @@ export function toAddress({ words, like, photo, photoText, sort, limit, filters:
   for (const [name, value] of filters.toQuery(set)) query.append(name, value);
   for (const kind of ignored) query.append("ignore", kind);
   if (like) query.set("like", like);
-  if (sort !== "relevance") query.set("sort", sort);
+  if (sort !== "relevance" && !home) query.set("sort", sort);
   if (limit > PAGE) query.set("page", Math.ceil(limit / PAGE));
   return (String(query) ? `?${query}` : location.pathname) + (photoText ? `#photo=${photoText}` : "");
 }
 
-// Return the search of the address, or null if it has none.
+// Return the search of the address. Without words, photo and filters it is the start page.
 export function fromAddress() {
   const query = new URLSearchParams(location.search);
   const set = filters.fromQuery(query);
   const like = query.get("like");
   const given = location.hash.match(/^#photo=([\w-]+)$/)?.[1] ?? null;
   const photo = given && fromText(given);
-  if (!like && !photo && !query.has("q") && !filters.count(set)) return null;
   const page = Math.min(MAX_PAGES, Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1));
   return {
+    home: !like && !photo && !query.has("q") && !filters.count(set),
     words: (query.get("q") ?? "").trim(),
     like,
     photo,
