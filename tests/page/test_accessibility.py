@@ -85,7 +85,7 @@ def test_axe_finds_no_violation(open_page, shop_server, expect, look):
         faults[state.__name__] = violations(page)
         assert page.evaluate(FITS)
 
-    assert {state: found for state, found in faults.items() if found} == {}
+    assert {state: names for state, names in faults.items() if names} == {}
 
 
 def test_axe_finds_no_violation_without_text_search(open_page, server):

@@ -6,6 +6,8 @@ import pytest
 
 PAGE = 24
 TOTAL = 224
+SEARCH = "words.value = 'chair'; document.getElementById('search').requestSubmit()"
+"""Without moving, as a click would."""
 AUTOMATIC = 5 * PAGE
 """The first page, and those that are loaded while scrolling."""
 
@@ -39,7 +41,7 @@ def test_scrolling_loads_pages_in_the_order_of_the_server(stools, large_server, 
     scroll_to_end(page, expect, AUTOMATIC)
 
     whole = page.evaluate(
-        "async () => (await (await fetch('search?q=&limit=100')).json()).hits.map((hit) => hit.product_id)"
+        "async () => (await (await fetch('search?limit=100')).json()).hits.map((hit) => hit.product_id)"
     )
     assert products(page)[:100] == whole
     assert len(set(products(page))) == AUTOMATIC
@@ -58,7 +60,9 @@ def test_footer_is_reached_after_some_pages(stools, expect):
 
     page.get_by_role("button", name="Load more").click()
 
-    expect(page.locator(f"#hits > li:nth-child({AUTOMATIC + 1}) :is(a, button)").first).to_be_focused()
+    expect(
+        page.locator(f"#hits > li:nth-child({AUTOMATIC + 1}) :is(a, button)").first
+    ).to_be_focused()
 
 
 def test_last_page_says_that_it_is_the_last(open_page, large_server, expect):
@@ -83,7 +87,7 @@ def test_back_and_reload_return_to_the_same_place(stools, expect):
     assert products(page)[: len(shown)] == shown
 
     place = page.evaluate("scrollY")
-    page.evaluate("document.querySelector('#words').value = 'chair'; document.querySelector('#search').requestSubmit()")
+    page.evaluate(SEARCH)
     expect(page.locator("#heading")).to_have_text("“chair”")
     page.go_back()
 
@@ -105,7 +109,9 @@ def test_pages_of_two_releases_are_not_mixed(stools, expect):
     page.route("**/search?*", of_another_release)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
 
-    expect(page.locator("#next-status")).to_have_text("New listings have arrived since you searched.")
+    expect(page.locator("#next-status")).to_have_text(
+        "New listings have arrived since you searched."
+    )
     assert products(page) == before
     expect(page.get_by_role("button", name="Load more")).to_be_hidden()
 
@@ -122,7 +128,9 @@ def test_failure_to_load_more_keeps_the_listings(stools, expect):
     page.route("**/search?*", lambda route: route.abort())
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
 
-    expect(page.locator("#next-status")).to_contain_text("More listings could not be loaded. No answer")
+    expect(page.locator("#next-status")).to_contain_text(
+        "More listings could not be loaded. No answer"
+    )
     assert cards(page).count() >= PAGE
 
     page.unroute("**/search?*")
@@ -137,7 +145,9 @@ def test_nothing_moves_while_photos_load(open_page, shop_server, expect):
         """() => {
             window.shift = 0;
             new PerformanceObserver((list) => {
-                for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+                for (const { hadRecentInput, value } of list.getEntries()) {
+                    if (!hadRecentInput) window.shift += value;
+                }
             }).observe({ type: "layout-shift", buffered: true });
         }"""
     )

@@ -6,6 +6,7 @@ from support.builders.chair_shop import photo
 
 RED, GREEN, BLUE = range(3)
 MAX_LINK = 16_000
+FAIL = "name => { Storage.prototype.setItem = () => { throw new DOMException('no', name); }; }"
 SHARED = {"permissions": ["clipboard-read", "clipboard-write"]}
 
 
@@ -18,7 +19,9 @@ def products(page):
 
 
 def search_by_both(page, expect, hue, words):
-    page.set_input_files("#file", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": photo(hue)})
+    page.set_input_files(
+        "#file", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": photo(hue)}
+    )
     expect(page.locator("#category")).to_be_visible()
     page.get_by_label("Search text").fill(words)
     page.keyboard.press("Enter")
@@ -77,10 +80,14 @@ def test_large_photo_is_sent_small(shop_page, expect):
     sizes = []
     shop_page.on(
         "request",
-        lambda request: sizes.append(len(request.post_data_buffer or b"")) if request.method == "POST" else None,
+        lambda request: (
+            sizes.append(len(request.post_data_buffer or b"")) if request.method == "POST" else None
+        ),
     )
     large = photo(RED, size=(4000, 3000))
-    shop_page.set_input_files("#file", {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": large})
+    shop_page.set_input_files(
+        "#file", {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": large}
+    )
     expect(shop_page.locator("#category")).to_have_text("Reds")
 
     assert len(large) > 100_000
@@ -118,15 +125,11 @@ def test_search_is_saved_run_and_deleted(open_page, shop_server, expect):
 def test_saving_with_blocked_or_full_storage_is_explained(open_page, shop_server, expect):
     page = open_page(f"{shop_server}/?q=chair")
     expect(cards(page).first).to_be_visible()
-    page.evaluate(
-        "() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; }"
-    )
+    page.evaluate(FAIL, "QuotaExceededError")
     save(page, "Chairs")
     expect(page.locator("#saved-error")).to_contain_text("storage of this browser is full")
 
-    page.evaluate(
-        "() => { Storage.prototype.setItem = () => { throw new DOMException('no', 'SecurityError'); }; }"
-    )
+    page.evaluate(FAIL, "SecurityError")
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.locator("#saved-error")).to_contain_text("Bookmark the address")
 

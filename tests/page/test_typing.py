@@ -11,7 +11,9 @@ def cards(page):
 
 def searches(page):
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if "/search?" in request.url else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if "/search?" in request.url else None
+    )
     return asked
 
 

@@ -54,8 +54,8 @@ def choose_language(accepted: str, available: tuple[str, ...]) -> str:
         accepted: the header. Browsers list languages by preference.
         available: languages of the page.
     """
-    wanted = [item.split(";")[0].split("-")[0].strip().lower() for item in accepted.split(",")]
-    return next((language for language in wanted if language in available), _DEFAULT_LANGUAGE)
+    preferred = [item.split(";")[0].split("-")[0].strip().lower() for item in accepted.split(",")]
+    return next((language for language in preferred if language in available), _DEFAULT_LANGUAGE)
 
 
 @cache

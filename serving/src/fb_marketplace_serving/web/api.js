@@ -23,7 +23,8 @@ const CAUSES = { 401: "key", 404: "photo", 413: "photo", 415: "photo", 422: "pho
 const keyHeaders = (key) => (key ? { "X-API-Key": key } : {});
 const storedKey = () => sessionStorage.getItem(KEY);
 export const hasKey = () => storedKey() !== null;
-export const photoUrl = (imageId) => `images/${encodeURIComponent(imageId)}`;
+export const photoUrl = (imageId, size = 256) =>
+  `images/${encodeURIComponent(imageId)}${size === 256 ? "" : `?size=${size}`}`;
 
 let prompt = null;
 
@@ -170,6 +171,6 @@ export async function fetchProduct(productId, options) {
 }
 
 // Fetch the photo of a listing as a blob.
-export async function fetchPhoto(imageId, options) {
-  return (await fetchApi(photoUrl(imageId), options)).blob();
+export async function fetchPhoto(imageId, { size, ...options } = {}) {
+  return (await fetchApi(photoUrl(imageId, size), options)).blob();
 }

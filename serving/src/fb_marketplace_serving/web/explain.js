@@ -46,7 +46,8 @@ function table(rows, score) {
   const high = Math.max(0, ...rows.map(({ contribution }) => contribution));
   const range = high - low || 1;
   const body = element("tbody", {}, ...rows.map(({ label, contribution }) => {
-    const beam = element("span", { className: contribution < 0 ? "beam less" : "beam" });
+    const beam = element("span", { className: "beam" });
+    beam.classList.toggle("less", contribution < 0);
     beam.style.left = `${((Math.min(0, contribution) - low) / range) * 100}%`;
     beam.style.width = `${(Math.abs(contribution) / range) * 100}%`;
     const zero = element("span", { className: "zero" });

@@ -1,5 +1,6 @@
 // Photos are letterboxed into a black square. Tiles are shown without the bars.
 
+const CANONICAL = 256;      // pixels; larger photos have no bars
 const DARK = 20;            // of 255; JPEG noise in black bars
 const SEAM = 2;             // pixels of the blurred edge between bar and picture
 const MAX_SCALE = 1.8;   // limit on cropping; some of the bars may stay
@@ -9,7 +10,7 @@ const MAX_SCALE = 1.8;   // limit on cropping; some of the bars may stay
 export async function growth(photo) {
   const bitmap = await createImageBitmap(photo);
   const { width, height } = bitmap;
-  if (width !== height) return 1;
+  if (width !== height || width > CANONICAL) return 1;
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });

@@ -6,6 +6,8 @@ import { growth } from "./letterbox.js";
 import { text } from "./text.js";
 
 const MARGIN = "600px"; // below the screen
+const SIZES = "(min-width: 60rem) 18rem, (min-width: 48rem) 30vw, 46vw"; // of a card
+const DISPLAY = 1024;
 
 const queue = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -33,7 +35,12 @@ async function load(tile) {
   const imageId = tile.dataset.photo;
   try {
     // An image element cannot send a key.
-    image.src = hasKey() ? URL.createObjectURL(await fetchPhoto(imageId)) : photoUrl(imageId);
+    if (hasKey()) image.src = URL.createObjectURL(await fetchPhoto(imageId, { size: DISPLAY }));
+    else {
+      image.sizes = SIZES;
+      image.srcset = `${photoUrl(imageId)} 256w, ${photoUrl(imageId, DISPLAY)} ${DISPLAY}w`;
+      image.src = photoUrl(imageId);
+    }
     await image.decode();
     image.style.transform = `scale(${await growth(image)})`;
     tile.classList.add("loaded");

@@ -1,10 +1,23 @@
+import json
 import re
+from importlib.resources import files
 
 import pytest
 from starlette.testclient import TestClient
 
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.server.static import choose_language, languages
+
+WEB = files("fb_marketplace_serving").joinpath("web")
+TEXTS = json.loads(WEB.joinpath("strings.en.json").read_text("utf-8"))
+SCRIPTS = sorted(item.name for item in WEB.iterdir() if item.name.endswith(".js"))
+WORDS = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}|^[A-Z][a-z]{2,}|[a-z]{2}[…!]$")
+"""Two words, a capital, or the end of a sentence."""
+TECHNICAL = re.compile(
+    r"Arrow(Up|Down)|Escape|Enter|Files|Content-Type|Retry-After|\w*Error|.*[#=@>:[].*"
+)
+"""Keys, headers, errors, selectors and commands."""
 
 
 @pytest.fixture
@@ -54,3 +67,58 @@ def test_every_referenced_file_exists(client):
 
     assert {name.rpartition(".")[2] for name in named} == {"css", "js", "svg"}
     assert {client.get(f"/{name}").status_code for name in named} == {200}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("", "en"), ("cs;q=0.9,de", "cs"), ("de-AT,en;q=0.5", "en"), ("EN-gb", "en"), ("*", "en")],
+)
+def test_language_is_the_first_one_available(accepted, language):
+    assert choose_language(accepted, ("cs", "en")) == language
+
+
+def test_page_has_all_its_texts(client):
+    answer = client.get("/", headers={"Accept-Language": "xx"})
+    data = re.search(r'<script type="application/json" id="strings">(.*?)</script>', answer.text)
+
+    assert languages() == ("en",)
+    assert json.loads(data[1]) == TEXTS
+    assert "{{" not in answer.text
+    assert '<html lang="en"' in answer.text
+    assert answer.headers["vary"] == "Accept-Language"
+
+
+def test_every_text_of_the_page_is_used():
+    code = "".join(WEB.joinpath(name).read_text("utf-8") for name in [*SCRIPTS, "index.html"])
+    dynamic = ("error_", "source_", "order_", "suggestion_", "ordinal")
+
+    unused = [key for key in TEXTS if f'"{key}"' not in code and f"{{{{{key}}}}}" not in code]
+    assert [key for key in unused if not key.startswith(dynamic)] == []
+
+
+def test_page_has_no_text_of_its_own():
+    page = WEB.joinpath("index.html").read_text("utf-8")
+    page = re.sub(r"<(title|a class=\"brand\").*?</\1>|<!--.*?-->", "", page)
+    texts = [*re.findall(r">([^<]+)<", page)]
+    texts += re.findall(r'(?:aria-label|title|placeholder|alt|content)="([^"]+)"', page)
+
+    named = [re.sub(r"\{\{\w+\}\}", "", text).strip() for text in texts]
+    words = [text for text in named if re.search(r"[A-Za-z]{2}", text)]
+    assert set(words) <= {
+        "openapi.json",
+        "fb-marketplace",
+        "light dark",
+        "width=device-width, initial-scale=1, interactive-widget=resizes-content",
+    }
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_have_no_text_of_their_own(name):
+    code = WEB.joinpath(name).read_text("utf-8")
+    code = re.sub(r"(?m)(?<![:\w\"'])//.*$", "", code)
+    code = re.sub(r'className: "[^"]*"', "", code)
+    code = re.sub(r"\$\{[^{}]*\}", "", code)
+    literals = re.findall(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`', code)
+
+    texts = [text for pair in literals for text in pair if WORDS.search(text)]
+    assert [text for text in texts if not TECHNICAL.fullmatch(text)] == []
