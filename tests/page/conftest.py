@@ -116,6 +116,8 @@ def open_page(browser):
 
     yield open_
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # answers that a test did not wait for
         context.close()
     assert wrong == []
     strangers = [url for home, url in requested if not url.startswith((home, "blob:", "data:"))]

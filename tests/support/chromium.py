@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_MS = 6_000
+PATIENCE_MS = 30_000
 
 
 def path() -> str:
