@@ -27,6 +27,8 @@ from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, com
 MAX_CANDIDATES: Final = 100
 """Maximum number of training candidates per query. Hardly any candidate further down is relevant."""
 
+AGE: Final = FEATURES.index("age_days")
+
 CLICKED: Final = 2
 """Grade of a clicked listing. The unclicked listings on the page have grade 0."""
 
@@ -75,11 +77,18 @@ class _Page(NamedTuple):
 
 
 def ranking_dataset(judged: list[JudgedCandidates]) -> RankingDataset:
-    """Build training data from graded queries, with the best candidates by fused score."""
+    """Build training data from graded queries, with the best candidates by fused score.
+
+    The age of the listings is missing: the rules of synthetic queries do not prefer new listings, so trees
+    would only learn on which days the listings of a category happened to be exported. Clicks tell whether
+    buyers prefer new ones.
+    """
     used = [query for query in judged if len(query.candidates)]
     rows = [_by_fused_rank(query.candidates)[:MAX_CANDIDATES] for query in used]
+    features = np.concatenate([query.features[top] for query, top in zip(used, rows, strict=True)])
+    features[:, AGE] = np.nan
     return RankingDataset(
-        np.concatenate([query.features[top] for query, top in zip(used, rows, strict=True)]),
+        features,
         np.concatenate([query.grades[top] for query, top in zip(used, rows, strict=True)]),
         np.array([len(top) for top in rows], np.int64),
         np.array([query.query.group for query in used]),

@@ -129,6 +129,14 @@ def test_training_uses_top_candidates_of_each_query():
     assert result.features[:, 0].tolist() == np.argsort(-fused)[:MAX_CANDIDATES].tolist()
 
 
+def test_synthetic_queries_do_not_train_on_the_age():
+    result = ranking_dataset([search([0.1, 0.2])])
+
+    age = FEATURES.index("age_days")
+    assert np.isnan(result.features[:, age]).all()
+    assert not np.isnan(np.delete(result.features, age, axis=1)).any()
+
+
 def about(groups):
     """Queries by group, with grades that depend on matching words."""
     random = np.random.default_rng(1)
