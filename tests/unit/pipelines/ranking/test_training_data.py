@@ -16,6 +16,7 @@ from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationD
 from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
 from fb_marketplace.pipelines.ranking.training_data import click_dataset, propensity_weight
 from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.feedback.events import (
@@ -87,6 +88,8 @@ def market():
             names, description_words=[LONG if is_long(item) else SHORT for item in names]
         ),
         labels=("Home",),
+        word_index=FileRef("unused"),
+        gazetteer=FileRef("unused"),
     )
 
 
