@@ -80,6 +80,12 @@ def _metrics(metrics: Any) -> Iterator[str]:
             f"  search, NDCG@10                     {_with_cases(ndcg['ranker'])}"
             f"   (rank fusion: {ndcg['fusion']['value']:.3f})"
         )
+        if composed := metrics["ranking"].get("composed"):
+            methods = composed["ndcg_at_10"]["methods"]
+            yield (
+                f"  photo and an attribute, NDCG@10     {_with_cases(methods['ranker'])}"
+                f"   (words only: {methods['words_only']['value']:.3f})"
+            )
         yield from _served(metrics["ranking"])
     if not metrics.keys() & {"vision", "retrieval", "ranking"}:
         yield "  nothing, too few listings"

@@ -55,6 +55,14 @@ class QueryVectors(NamedTuple):
         text_to_image = encoding.text_to_image_embedding[0]
         return cls(words, encoding.text_embedding[0], text_to_image if len(text_to_image) else None)
 
+    def without_words(self) -> Self:
+        """Return the photo alone."""
+        return self._replace(words="", text_embedding=None, text_to_image_embedding=None)
+
+    def without_photo(self) -> Self:
+        """Return the words alone."""
+        return self._replace(photo=None, photo_categories=None)
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoQuery:
@@ -117,6 +125,8 @@ def collect_candidates(
 ) -> CandidateSet:
     """Collect the top results of each source that the query uses, among the listings of a mask.
 
+    With words and a photo, the listings with a word in the title whose photos are nearest are added.
+
     Args:
         indexes: the indexes.
         query: the query.
@@ -146,7 +156,14 @@ def collect_candidates(
         results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
     if not results:
         raise ValueError("the query has neither words nor a photo; expected at least one")
-    positions = np.unique(np.concatenate(list(results.values()))).astype(np.int64)
+    matches = indexes.bm25.match(query.words) if query.words else None
+    retrieved = list(results.values())
+    if matches and "image" in photo_queries:
+        # "This, but in red": a listing may be neither among the best by photo nor among those by words.
+        rows = matches.title[listings.listing_of_row] > 0
+        rows = rows if row_mask is None else rows & row_mask
+        retrieved.append(_nearest_listings(listings, photo_queries["image"], rows, top_k))
+    positions = np.unique(np.concatenate(retrieved)).astype(np.int64)
     similarity: dict[Source, NDArray[np.float32]] = {}
     if scores is not None:
         similarity["bm25"] = scores[positions]
@@ -165,7 +182,6 @@ def collect_candidates(
         (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
         start=np.zeros(len(positions)),
     )
-    matches = indexes.bm25.match(query.words) if query.words else None
     return CandidateSet(positions, similarity, rank, fused, row, matches)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.composed_queries import make_composed_queries
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
@@ -90,10 +91,12 @@ class SearchEvaluationData:
         )
 
     def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
-        """Search a split with synthetic queries for its listings, and grade the candidates."""
-        queries = make_queries(self.products, self.splits, self.duplicate_groups, split)
-        corpus = self.corpus(split, bm25)
-        return judge_candidates(corpus, self.query_encoder(), queries, self.labels)
+        """Search a split with synthetic and composed queries, and grade the candidates."""
+        tables = self.products, self.splits, self.duplicate_groups
+        queries = make_queries(*tables, split) + make_composed_queries(*tables, split)
+        return judge_candidates(
+            self.corpus(split, bm25), self.query_encoder(), queries, self.labels
+        )
 
     def _corpus(
         self, mask: "pd.Series[bool]", description: str, bm25: BM25Parameters

@@ -1,5 +1,6 @@
 """Candidates of synthetic queries, with features and grades."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,11 @@ from fb_marketplace.evaluation.relevance import Grades
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
-from fb_marketplace_serving.search.candidates import CandidateSet, collect_candidates
+from fb_marketplace_serving.search.candidates import (
+    CandidateSet,
+    QueryVectors,
+    collect_candidates,
+)
 from fb_marketplace_serving.search.ranking.ranking_features import compute_features
 
 
@@ -38,6 +43,7 @@ def judge_candidates(
     encoder: QueryEncoder,
     queries: list[SearchQuery],
     labels: tuple[str, ...],
+    reduce: Callable[[QueryVectors], QueryVectors] = lambda vectors: vectors,
 ) -> list[JudgedCandidates]:
     """Search a corpus and grade the candidates.
 
@@ -46,13 +52,14 @@ def judge_candidates(
         encoder: encoder of the queries.
         queries: the queries.
         labels: category labels of photos.
+        reduce: returns the part of each query to search for; all by default. Grades are by the whole query.
     """
     store = corpus.indexes.listings
     family = store.features.family
     judged = []
     with Progress("queries judged", len(queries)) as progress:
         for query in queries:
-            vectors = encoder.encode(query)
+            vectors = reduce(encoder.encode(query))
             rows = corpus.rows_without(query.hidden)
             candidates = collect_candidates(corpus.indexes, vectors, row_mask=rows)
             best = np.zeros(int(family.max()) + 1, np.int8)

@@ -37,15 +37,20 @@ def train_lambdamart(
     Raises:
         InsufficientDataError: all queries are in one group, so no fold can be left out for validation.
     """
-    import lightgbm
-
     folds = _folds(dataset, parameters.seed)
     ndcg = _cross_validate(dataset, folds, parameters)["valid ndcg@10-mean"]
     trees = max(1, len(ndcg))
+    card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(ndcg), 4)}
+    return train_trees(dataset, parameters, trees), card
+
+
+def train_trees(dataset: RankingDataset, parameters: RankerParameters, trees: int) -> bytes:
+    """Train the ranker with a given number of trees; the model in LightGBM's text format."""
+    import lightgbm
+
     settings = _lightgbm_parameters(parameters)
     booster = lightgbm.train(settings, _lightgbm_dataset(dataset), num_boost_round=trees)
-    card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(ndcg), 4)}
-    return model_text(booster).encode(), card
+    return model_text(booster).encode()
 
 
 def model_text(booster: Any) -> str:

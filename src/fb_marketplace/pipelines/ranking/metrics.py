@@ -1,6 +1,7 @@
 """Search metrics of the ranker, rank fusion and each source alone: per query and summarized."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,8 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
+from fb_marketplace.evaluation.relevance import SAME_PATH, Grades
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, recall_at
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
 from fb_marketplace_serving.search.candidates import SOURCES
 from fb_marketplace_serving.search.ranking.ranker import Ranker
@@ -25,33 +28,58 @@ class Method(NamedTuple):
     """A way to rank candidates.
 
     Attributes:
+        judged: the candidates.
         scores: float64, (candidates,), higher is better.
         mask: bool, (candidates,), the candidates to rank; None for all.
     """
 
+    judged: JudgedCandidates
     scores: NDArray[np.float64]
     mask: NDArray[np.bool_] | None
 
 
-def evaluate_queries(judged: list[JudgedCandidates], ranker: Ranker) -> pd.DataFrame:
+class Alternative(NamedTuple):
+    """A method to compare the ranker with.
+
+    Attributes:
+        judged: candidates of the same queries, possibly of a part of each.
+        ranker: orders them.
+    """
+
+    judged: list[JudgedCandidates]
+    ranker: Ranker
+
+
+def evaluate_queries(
+    judged: list[JudgedCandidates],
+    ranker: Ranker,
+    alternatives: Mapping[str, Alternative] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Evaluate each ranking method on each query.
 
     Args:
         judged: graded candidates of the queries.
         ranker: the ranker.
+        alternatives: further methods by name.
 
     Returns:
-        A table with ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10, or Recall@10 of
-        the source listing) and ``value``. Methods are the ranker, reciprocal rank fusion, each source that
-        the query uses, and ``random``: a random order of all candidates.
+        A table with ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10 or Recall@10) and
+        ``value``. Methods are the ranker, reciprocal rank fusion, each source that the query uses,
+        ``random``: a random order of all candidates, and the alternatives. Recall@10 is that of the source
+        listing. Of composed queries, it is the share of the relevant listings among the first ten, of ten
+        if there are more.
     """
     rows: list[dict[str, Any]] = []
     for number, candidates in enumerate(judged):
-        for name, method in _methods(candidates, ranker, number).items():
-            hits = first_grades(method.scores, candidates, DEPTH, method.mask)[np.newaxis]
+        methods = _methods(candidates, ranker, number)
+        for name, (others, alternative) in alternatives.items():
+            other = others[number]
+            methods[name] = Method(other, alternative.scores(other.features), None)
+        for name, method in methods.items():
+            hits = first_grades(method.scores, method.judged, DEPTH, method.mask)[np.newaxis]
             values = {
                 NDCG: ndcg_at(hits, candidates.available[np.newaxis], DEPTH)[0],
-                RECALL: recall_at(hits, DEPTH)[0],
+                RECALL: _recall(hits, candidates),
             }
             rows.extend(
                 {
@@ -67,17 +95,24 @@ def evaluate_queries(judged: list[JudgedCandidates], ranker: Ranker) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def _methods(judged: JudgedCandidates, ranker: Ranker, seed: int) -> Mapping[str, Method]:
+def _recall(hits: Grades, judged: JudgedCandidates) -> float:
+    if judged.query.kind != COMPOSED:
+        return float(recall_at(hits, DEPTH)[0])
+    relevant = int(judged.available[SAME_PATH:].sum())
+    return float((hits >= SAME_PATH).sum() / min(relevant, DEPTH))
+
+
+def _methods(judged: JudgedCandidates, ranker: Ranker, seed: int) -> dict[str, Method]:
     candidates = judged.candidates
     methods = {
-        RANKER: Method(ranker.scores(judged.features), None),
-        FUSION: Method(candidates.fused, None),
-        RANDOM: Method(np.random.default_rng(seed).random(len(candidates)), None),
+        RANKER: Method(judged, ranker.scores(judged.features), None),
+        FUSION: Method(judged, candidates.fused, None),
+        RANDOM: Method(judged, np.random.default_rng(seed).random(len(candidates)), None),
     }
     for source in SOURCES:
         if source in candidates.rank:
             ranks = candidates.rank[source]
-            methods[source] = Method(-ranks.astype(np.float64), ranks > 0)
+            methods[source] = Method(judged, -ranks.astype(np.float64), ranks > 0)
     return methods
 
 
@@ -92,8 +127,8 @@ def summarize_queries(
 
     Returns:
         By kind (including ``all``) and metric: ``methods``, one estimate each; ``best_source``; and
-        ``gains``, the mean paired differences of the ranker to fusion, to the best source and to BM25, with
-        the relative gain as ``share`` (None if the other metric is zero).
+        ``gains``, the mean paired differences of the ranker to fusion, to the best source, to BM25 and to
+        the alternatives, with the relative gain as ``share`` (None if the other metric is zero).
     """
     kinds = [*queries["kind"].unique(), ALL]
     return {
@@ -118,10 +153,14 @@ def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dic
     groups = wide["group"]
     # Sources that only some queries use cannot be compared.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
-    methods = [RANKER, FUSION, *sources, RANDOM]
+    columns = {"kind", "product_id", "group", RANKER, FUSION, *SOURCES, RANDOM}
+    alternatives = [name for name in wide if name not in columns and wide[name].notna().all()]
+    methods = [RANKER, FUSION, *sources, *alternatives, RANDOM]
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
     best = max(sources, key=means.__getitem__, default=None)
-    others = [name for name in dict.fromkeys((FUSION, best, "bm25")) if name in means]
+    others = [
+        name for name in dict.fromkeys((FUSION, best, "bm25", *alternatives)) if name in means
+    ]
     return {
         "methods": {name: _estimate(wide[name], groups, parameters) for name in methods},
         "best_source": best,

@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             node(
                 train_ranker,
                 ["ranking_corpus", "params:bm25", "feedback", "params:ranker"],
-                ["ranker", "ranker_card"],
+                ["ranker", "ranker_without_composed", "ranker_card"],
                 name="train_ranker",
                 tags="train",
             ),
@@ -35,6 +35,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "ranking_corpus",
                     "ranker",
+                    "ranker_without_composed",
                     "relevance_model",
                     "params:bm25",
                     "params:ranking_evaluation",

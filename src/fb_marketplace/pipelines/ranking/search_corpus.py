@@ -4,8 +4,15 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.ann.bm25 import build_bm25_index
-from fb_marketplace.evaluation.relevance import SAME_PATH, SAME_PRODUCT, SAME_ROOT, Grades
+from fb_marketplace.evaluation.relevance import (
+    SAME_PATH,
+    SAME_PRODUCT,
+    SAME_ROOT,
+    UNRELATED,
+    Grades,
+)
 from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED, object_words
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.ann.index import Index
@@ -61,6 +68,7 @@ class SearchCorpus:
             build_bm25_index(ordered, parameters),
         )
         self._row = {name: row for row, name in enumerate(index.image_ids)}
+        self._titles = ordered["title"].to_list()
 
     @staticmethod
     def _project(projected_photos: VectorTable, index: Index) -> Index:
@@ -83,6 +91,13 @@ class SearchCorpus:
         store = self.indexes.listings
         source = store.position(query.product_id)
         grades = np.zeros(len(store), np.int8)
+        if query.kind == COMPOSED:
+            has_attribute = self.indexes.bm25.match(query.words).title > 0
+            grades[has_attribute & (store.path == store.path[source])] = SAME_PATH
+            shared = self.indexes.bm25.match(object_words(self._titles[source])).title > 0
+            grades[(grades == SAME_PATH) & shared] = SAME_PRODUCT
+            grades[store.features.family == store.features.family[source]] = UNRELATED
+            return grades
         grades[store.root == store.root[source]] = SAME_ROOT
         grades[store.path == store.path[source]] = SAME_PATH
         # Results show only one hit per family.

@@ -135,10 +135,7 @@ def make_queries(
     """
     members = splits[splits["split"] == split]
     titles = dict(zip(products["product_id"], products["title"], strict=True))
-    group_of = dict(zip(duplicate_groups["image_id"], duplicate_groups["group"], strict=True))
-    copies: dict[str, set[str]] = {}
-    for image, name in group_of.items():
-        copies.setdefault(name, set()).add(image)
+    copies = photo_copies(duplicate_groups)
     return [
         query
         for (product, group), part in members.groupby(["product_id", "group"], sort=True)
@@ -148,10 +145,15 @@ def make_queries(
             str(group),
             titles[product],
             sorted(part["image_id"].dropna()),
-            group_of,
             copies,
         )
     ]
+
+
+def photo_copies(duplicate_groups: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """Return the photos of the same group of copies and near-duplicates, including itself, by photo."""
+    images = duplicate_groups["image_id"].groupby(duplicate_groups["group"])
+    return {image: members for members in images.agg(frozenset) for image in members}
 
 
 def _queries(
@@ -159,8 +161,7 @@ def _queries(
     group: str,
     title: str,
     images: list[str],
-    group_of: dict[str, str],
-    copies: dict[str, set[str]],
+    copies: dict[str, frozenset[str]],
 ) -> Iterator[SearchQuery]:
     none_hidden: frozenset[str] = frozenset()
     short, paraphrase = shorten_title(title), paraphrase_title(title)
@@ -169,7 +170,7 @@ def _queries(
     if paraphrase is not None:
         yield SearchQuery("paraphrase", product, group, paraphrase, None, none_hidden)
     if images:
-        hidden = frozenset(copies.get(group_of.get(images[0], ""), ())) | {images[0]}
+        hidden = copies.get(images[0], frozenset()) | {images[0]}
         if set(images) - hidden:
             yield SearchQuery("photo", product, group, "", images[0], hidden)
             yield SearchQuery("both", product, group, short, images[0], hidden)

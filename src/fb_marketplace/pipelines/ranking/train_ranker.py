@@ -2,17 +2,26 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from fb_marketplace.evaluation.relevance import SAME_PATH
 from fb_marketplace.parameters.ranking import (
     RankerParameters,
     RankingEvaluationParameters,
     RelevanceParameters,
 )
 from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
-from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart
-from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
+from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart, train_trees
+from fb_marketplace.pipelines.ranking.metrics import (
+    Alternative,
+    evaluate_queries,
+    summarize_queries,
+)
+from fb_marketplace.pipelines.ranking.search_corpus import SearchCorpus
 from fb_marketplace.pipelines.ranking.served.evaluate import evaluate_served
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
@@ -23,20 +32,37 @@ from fb_marketplace.pipelines.ranking.training_data import (
 )
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.search.candidates import QueryVectors
 from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import COMPOSED_FEATURES, FEATURES
 
 
 class TrainedRanker(NamedTuple):
-    """The trees in LightGBM's text format, and a card that describes the training."""
+    """A trained ranker.
+
+    Attributes:
+        ranker: the trees in LightGBM's text format.
+        ranker_without_composed: for comparison, trees that were trained without composed queries and the
+            features for them. The same as the ranker if it was trained on clicks.
+        card: describes the training.
+    """
 
     ranker: bytes
+    ranker_without_composed: bytes
     card: dict[str, Any]
 
 
 class TrainingData(NamedTuple):
-    """Graded queries to train on, and a card that describes them."""
+    """Data to train on.
+
+    Attributes:
+        dataset: graded queries.
+        without_composed: the same without composed queries and the features for them; None for clicks.
+        card: describes the dataset.
+    """
 
     dataset: RankingDataset
+    without_composed: RankingDataset | None
     card: dict[str, Any]
 
 
@@ -65,7 +91,7 @@ def train_ranker(
         parameters: parameters of the trees, and of the use of clicks.
 
     Returns:
-        The model, and a card. ``learned_from`` is ``feedback`` or ``rules`` (synthetic queries).
+        The models, and a card. ``learned_from`` is ``feedback`` or ``rules`` (synthetic queries).
         ``clicked`` counts searches with a click, ``clicked_and_known`` those that can be used, and
         ``left_out`` unused listings on their pages (both None if ``clicked`` is below ``min_clicks``).
         ``searches`` and ``candidates`` count the training data. Further keys are those of
@@ -73,7 +99,10 @@ def train_ranker(
     """
     data = training_data(ranking_corpus, bm25, feedback, parameters)
     model, training = train_lambdamart(data.dataset, parameters)
-    return TrainedRanker(model, data.card | training)
+    without = model
+    if data.without_composed is not None:
+        without = train_trees(data.without_composed, parameters, training["trees"])
+    return TrainedRanker(model, without, data.card | training)
 
 
 def training_data(
@@ -90,12 +119,15 @@ def training_data(
         encoder = ranking_corpus.query_encoder()
         clicks = click_dataset(feedback, corpus, encoder, ranking_corpus.labels, parameters)
     by_clicks = clicks is not None and clicks.searches >= parameters.min_clicks
+    without = None
     if clicks and by_clicks:
         dataset = clicks.dataset
     else:
         judged = ranking_corpus.judge_queries("validation", bm25)
-        used = [result for result in judged if result.query.kind in TRAINING_KINDS]
-        dataset = ranking_dataset(used)
+        usual = [result for result in judged if result.query.kind in TRAINING_KINDS]
+        dataset = ranking_dataset(usual + _composed(judged))
+        without = ranking_dataset(usual)
+        without.features[:, [FEATURES.index(name) for name in COMPOSED_FEATURES]] = np.nan
     card = {
         "learned_from": "feedback" if by_clicks else "rules",
         "clicked": clicked,
@@ -104,12 +136,46 @@ def training_data(
         "searches": len(dataset.sizes),
         "candidates": len(dataset.features),
     }
-    return TrainingData(dataset, card)
+    return TrainingData(dataset, without, card)
+
+
+def _composed(judged: list[JudgedCandidates]) -> list[JudgedCandidates]:
+    """Return the composed queries that have a relevant listing."""
+    return [
+        result
+        for result in judged
+        if result.query.kind == COMPOSED and result.available[SAME_PATH:].any()
+    ]
+
+
+def _evaluate_composed(
+    judged: list[JudgedCandidates],
+    ranker: Ranker,
+    without: Ranker,
+    corpus: SearchCorpus,
+    data: SearchEvaluationData,
+) -> pd.DataFrame:
+    """Evaluate composed queries, and the ranker on their photos alone and on their words alone."""
+    queries, encoder = [result.query for result in judged], data.query_encoder()
+    photos, words = (
+        judge_candidates(corpus, encoder, queries, data.labels, part)
+        for part in (QueryVectors.without_words, QueryVectors.without_photo)
+    )
+    return evaluate_queries(
+        judged,
+        ranker,
+        {
+            "without_composed": Alternative(judged, without),
+            "photo_only": Alternative(photos, ranker),
+            "words_only": Alternative(words, ranker),
+        },
+    )
 
 
 def evaluate_ranking(
     ranking_corpus: SearchEvaluationData,
     ranker: FileRef,
+    ranker_without_composed: FileRef,
     relevance_model: FileRef | Skipped,
     bm25: BM25Parameters,
     parameters: RankingEvaluationParameters,
@@ -120,6 +186,7 @@ def evaluate_ranking(
     Args:
         ranking_corpus: the listings.
         ranker: the served ranker.
+        ranker_without_composed: a ranker to compare it with, see :class:`TrainedRanker`.
         relevance_model: the model that predicts which listings are relevant.
         bm25: parameters of BM25.
         parameters: parameters of the bootstrap.
@@ -127,12 +194,14 @@ def evaluate_ranking(
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see
-        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`. Cases and
-        metrics of the served search are added, see :func:`evaluate_served`.
+        :func:`summarize_queries`, with ``composed``, the same for composed queries (empty without any), and
+        ``text_to_image``, see :func:`evaluate_text_to_image`. Cases and metrics of the served search are
+        added, see :func:`evaluate_served`.
     """
     judged = ranking_corpus.judge_queries("test", bm25)
     model = Ranker.from_bytes(ranker.read())
-    queries = evaluate_queries(judged, model)
+    usual = [result for result in judged if result.query.kind != COMPOSED]
+    queries = evaluate_queries(usual, model)
     titles = [
         (query.product_id, query.group, query.words)
         for query in (candidates.query for candidates in judged)
@@ -140,13 +209,23 @@ def evaluate_ranking(
     ]
     corpus = ranking_corpus.corpus("test", bm25)
     served = evaluate_served(ranking_corpus, corpus, model, relevance_model, parameters, relevance)
+    composed = _evaluate_composed(
+        _composed(judged),
+        model,
+        Ranker.from_bytes(ranker_without_composed.read()),
+        corpus,
+        ranking_corpus,
+    )
     text_to_image = evaluate_text_to_image(corpus, ranking_corpus.encoder, titles, parameters)
     return RankingResults(
-        pd.concat([queries, served.cases], ignore_index=True),
+        pd.concat([queries, composed, served.cases], ignore_index=True),
         {
             "listings": len(corpus.indexes.listings),
             "text_to_image": text_to_image,
             "searches": summarize_queries(queries, parameters),
+            COMPOSED: summarize_queries(composed, parameters).get(COMPOSED, {})
+            if len(composed)
+            else {},
             **served.metrics,
         },
     )

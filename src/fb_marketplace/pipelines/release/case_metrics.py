@@ -98,7 +98,9 @@ def _searches(
     name: str, ranking_query_metrics: pd.DataFrame, method: str, measure: str
 ) -> pd.DataFrame:
     rows = ranking_query_metrics[
-        (ranking_query_metrics["method"] == method) & (ranking_query_metrics["measure"] == measure)
+        (ranking_query_metrics["kind"] != "composed")
+        & (ranking_query_metrics["method"] == method)
+        & (ranking_query_metrics["measure"] == measure)
     ]
     return _rows(name, rows["kind"] + "/" + rows["product_id"], rows["group"], rows["value"])
 

@@ -1,6 +1,7 @@
 import pytest
 from support.builders.stored_market import LABELS, PHOTO, PICTURE, SIDES, open_stored
 
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.skipping import InsufficientDataError
 
 WITH_WORDS = ("title", "short", "paraphrase", "both")
@@ -58,8 +59,31 @@ def test_hidden_photos_are_excluded(stored_market, searched, market_tables, weig
 def test_queried_listing_is_findable_without_the_photo(searched):
     for result in searched.values():
         for item in result:
+            if item.query.kind == COMPOSED:
+                continue
             assert item.available[3] == 1
             assert item.query.kind in WITH_WORDS or (item.grades == 3).sum() == 1
+
+
+def test_composed_queries_want_the_attribute_in_the_path(searched, market_tables):
+    products = market_tables.products.set_index("product_id")
+    splits = market_tables.splits.drop_duplicates("product_id").set_index("product_id")["split"]
+    graded = 0
+    for side, result in searched.items():
+        ids = sorted(splits.index[splits == side])
+        for item in result:
+            if item.query.kind != COMPOSED:
+                continue
+            source = products.loc[item.query.product_id]
+            for position, grade in zip(item.candidates.positions, item.grades, strict=True):
+                other = products.loc[ids[position]]
+                is_wanted = (
+                    item.query.words in other["title"].split()
+                    and other["category_path"] == source["category_path"]
+                )
+                assert (grade > 0) == is_wanted
+                graded += is_wanted
+    assert graded
 
 
 def test_text_to_image_index_has_photos_of_the_corpus(stored_market):

@@ -3,8 +3,13 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.evaluation.retrieval_metrics import NDCG
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
-from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
+from fb_marketplace.pipelines.ranking.metrics import (
+    Alternative,
+    evaluate_queries,
+    summarize_queries,
+)
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
@@ -240,3 +245,40 @@ def test_gain_over_zero_has_no_ratio(measuring):
         for name in ("fusion", "bm25"):
             assert output[measure]["gains"][name]["value"] == 1
             assert output[measure]["gains"][name]["share"] is None
+
+
+def test_recall_of_composed_queries_is_the_share_of_relevant_listings():
+    result = search(
+        COMPOSED,
+        [0, 3, 2, 0],
+        scores=[4, 3, 2, 1],
+        ranks={"bm25": [1, 2, 3, 4]},
+        available=[9, 0, 3, 1],
+    )
+
+    measured = evaluate_queries([result], ByFirstFeature())
+
+    assert value(measured, "ranker", RECALL, COMPOSED) == pytest.approx(2 / 4)
+
+
+def test_recall_of_composed_queries_counts_ten_relevant_listings_at_most():
+    result = search(
+        COMPOSED, [2] * 12, scores=range(12), ranks={"bm25": [0] * 12}, available=[0, 0, 30, 0]
+    )
+
+    assert value(evaluate_queries([result], ByFirstFeature()), "ranker", RECALL, COMPOSED) == 1
+
+
+def test_alternatives_are_compared_on_the_same_queries(measuring):
+    whole = search(COMPOSED, [2, 0], scores=[2, 1], ranks={"bm25": [1, 2]}, available=[5, 0, 1, 0])
+    part = search(COMPOSED, [2, 0], scores=[1, 2], ranks={"bm25": [1, 2]}, available=[5, 0, 1, 0])
+
+    measured = evaluate_queries(
+        [whole], ByFirstFeature(), {"words_only": Alternative([part], ByFirstFeature())}
+    )
+
+    assert value(measured, "ranker", NDCG, COMPOSED) == 1
+    assert value(measured, "words_only", NDCG, COMPOSED) == pytest.approx(1 / np.log2(3))
+    summary = summarize_queries(measured, measuring)[COMPOSED][NDCG]
+    assert summary["gains"]["words_only"]["value"] == pytest.approx(1 - 1 / np.log2(3), abs=1e-4)
+    assert summary["methods"]["words_only"]["cases"] == 1

@@ -7,12 +7,14 @@ from support.builders.stored_market import open_stored
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking import train_ranker as learning
 from fb_marketplace.pipelines.ranking.click_log import join_clicks
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.evaluation_corpus import NO_VECTORS
 from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.schemas.retrieval import RankingQueryMetrics
 from fb_marketplace.skipping import Skipped
 from fb_marketplace_serving.search.ranking.ranker import Ranker
+from fb_marketplace_serving.search.ranking.ranking_features import COMPOSED_FEATURES, FEATURES
 
 NO_CLICKS = join_clicks([], []).feedback
 
@@ -41,6 +43,7 @@ def measured(stored_market, trained, weighing, measuring, relevance_parameters, 
     return evaluate_ranking(
         stored_market,
         store_file("ranker", trained.ranker),
+        store_file("without", trained.ranker_without_composed),
         Skipped("no searches"),
         weighing,
         few,
@@ -52,17 +55,19 @@ def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, m
     taught = []
     take = learning.ranking_dataset
     monkeypatch.setattr(
-        learning, "ranking_dataset", lambda result: taught.extend(result) or take(result)
+        learning, "ranking_dataset", lambda result: taught.append(result) or take(result)
     )
 
     card = train_ranker(stored_market, weighing, NO_CLICKS, quick).card
 
-    assert {item.query.kind for item in taught} == set(KINDS) - {"paraphrase"}
+    dataset, without = taught
+    assert {item.query.kind for item in dataset} == {*KINDS, COMPOSED} - {"paraphrase"}
+    assert {item.query.kind for item in without} == set(KINDS) - {"paraphrase"}
     every = stored_market.judge_queries("validation", weighing)
     paraphrases = sum(item.query.kind == "paraphrase" for item in every)
-    assert card["searches"] == len(taught) == len(every) - paraphrases
+    assert card["searches"] == len(dataset) == len(every) - paraphrases
     assert paraphrases > 0
-    assert card["candidates"] == sum(len(item.candidates) for item in taught)
+    assert card["candidates"] == sum(len(item.candidates) for item in dataset)
 
 
 def test_training_data_is_of_validation_split(
@@ -101,7 +106,7 @@ def test_each_query_is_evaluated_once_per_method(measured):
     RankingQueryMetrics.validate(measured.queries)
     searches = measured.queries[measured.queries["method"] != "served"]
 
-    assert set(searches["kind"]) == set(KINDS)
+    assert set(searches["kind"]) == {*KINDS, COMPOSED}
     assert measured.metrics["searches"].keys() == {*KINDS, "all"}
     everywhere = {"ranker", "fusion", "random"}
     by_words, by_photo = {"bm25", "text", "text_to_image"}, {"image"}
@@ -112,6 +117,35 @@ def test_each_query_is_evaluated_once_per_method(measured):
         "both": by_words | by_photo | {"multimodal"},
     }.items():
         assert set(searches[searches["kind"] == kind]["method"]) == everywhere | sources
+
+
+def test_composed_queries_are_compared_with_their_parts(measured):
+    composed = measured.metrics["composed"]
+
+    baselines = {"without_composed", "photo_only", "words_only"}
+    for measure in ("ndcg_at_10", "recall_at_10"):
+        assert baselines <= composed[measure]["methods"].keys()
+        assert baselines <= composed[measure]["gains"].keys()
+    queries = measured.queries[measured.queries["kind"] == COMPOSED]
+    ndcg = composed["ndcg_at_10"]["methods"]["ranker"]
+    assert ndcg["cases"] == queries["product_id"].nunique()
+
+
+def test_ranker_without_composed_ignores_their_features(trained):
+    used = {
+        name: {
+            feature
+            for line in model.decode().splitlines()
+            if line.startswith("split_feature=")
+            for feature in map(int, line.removeprefix("split_feature=").split())
+        }
+        for name, model in trained._asdict().items()
+        if name != "card"
+    }
+
+    added = {FEATURES.index(name) for name in COMPOSED_FEATURES}
+    assert used["ranker"] & added
+    assert not used["ranker_without_composed"] & added
 
 
 def test_titles_are_evaluated_for_listings_with_photo(measured, market_tables):
@@ -129,6 +163,7 @@ def test_evaluation_is_deterministic(
     again = evaluate_ranking(
         stored_market,
         store_file("again", trained.ranker),
+        store_file("without_again", trained.ranker_without_composed),
         Skipped("no searches"),
         weighing,
         few,
@@ -156,7 +191,7 @@ def test_ranker_of_a_market_without_photos_is_trained_on_words(
     trained = train_ranker(market, weighing, NO_CLICKS, quick)
     ranker = store_file("ranker", trained.ranker)
     measured = evaluate_ranking(
-        market, ranker, Skipped("no searches"), weighing, measuring, relevance_parameters
+        market, ranker, ranker, Skipped("no searches"), weighing, measuring, relevance_parameters
     )
 
     assert not {"photo", "both"} & set(measured.queries["kind"])

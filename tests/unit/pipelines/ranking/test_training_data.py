@@ -74,7 +74,14 @@ def market():
     owner = {f"i-{item}": item for item in names}
     splits = [(image, item, item, split_of(item)) for image, item in owner.items()]
     return SearchEvaluationData(
-        products=pd.DataFrame({"product_id": names, "title": WORDS, "description": ""}),
+        products=pd.DataFrame(
+            {
+                "product_id": names,
+                "title": WORDS,
+                "description": "",
+                "category_path": "Home",
+            }
+        ),
         splits=pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
         duplicate_groups=pd.DataFrame({"image_id": [], "group": []}, dtype="object"),
         photos=VectorTable(tuple(owner), photos),

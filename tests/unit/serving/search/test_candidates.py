@@ -82,7 +82,11 @@ def test_candidates_equal_exhaustive_search(market, depth):
         pool = collect_candidates(searched, query, listings, rows, depth)
 
         order, similar, best_row = found_by_hand(searched, query, listings, rows, depth)
-        expected = sorted({pos for places in order.values() for pos in places[:depth]})
+        expected = {pos for places in order.values() for pos in places[:depth]}
+        if query.words and "image" in order:
+            in_title = searched.bm25.match(query.words).title > 0
+            expected |= set([pos for pos in order["image"] if in_title[pos]][:depth])
+        expected = sorted(expected)
         assert pool.positions.tolist() == expected
         assert pool.rank.keys() == pool.similarity.keys() == order.keys()
         fused = np.zeros(len(pool))
@@ -228,6 +232,27 @@ def test_listing_without_photos_has_no_similarity(small):
     assert np.isnan(pool.similarity["image"]).tolist() == [False, False, True]
     assert pool.rank["image"].tolist() == [1, 2, 0]
     assert pool.row[2] == -1
+
+
+def test_photo_finds_listings_with_the_words_in_the_title(market):
+    """Photos nearest to the query's are of other things; words are in the titles of many others."""
+    searched = market.searched
+    photo = searched.image.vectors(np.array([0]))[0]
+    query = QueryVectors(words="red", photo=photo)
+    in_title = np.flatnonzero(searched.bm25.match("red").title)
+
+    pool = collect_candidates(searched, query, top_k=3)
+
+    ranked = set(np.flatnonzero((pool.rank["bm25"] > 0) | (pool.rank["image"] > 0)).tolist())
+    added = [row for row in range(len(pool)) if row not in ranked]
+    assert added
+    assert set(pool.positions[added]) <= set(in_title)
+    assert (pool.fused[added] == 0).all()
+    rest = np.setdiff1d(in_title, pool.positions)
+    similarity = collect_candidates(searched, query, top_k=len(in_title)).similarity["image"]
+    everyone = collect_candidates(searched, query, top_k=len(in_title)).positions
+    others = similarity[np.isin(everyone, rest)]
+    assert pool.similarity["image"][added].min() >= np.nanmax(others)
 
 
 def test_unknown_words_search_by_meaning_only(small):

@@ -5,7 +5,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search.candidates import SOURCES, CandidateSet, QueryVectors
+from fb_marketplace_serving.search.candidates import (
+    RRF_K,
+    SOURCES,
+    CandidateSet,
+    QueryVectors,
+)
 from fb_marketplace_serving.search.listings.filters import GeoFilter
 from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask
 from fb_marketplace_serving.search.tokenizer import words
@@ -17,8 +22,11 @@ FEATURES: Final = (
     *(f"{source}_similarity" for source in SOURCES),
     *(f"{source}_reciprocal_rank" for source in SOURCES),
     "bm25_share_of_best",
+    "title_share",
     "fused",
     "photo_category",
+    "photo_path",
+    "image_similarity_gap",
     "voted_category",
     "voted_path",
     "price_ratio",
@@ -33,6 +41,9 @@ FEATURES: Final = (
 """The columns, in order; NaN if the query or the listing lacks a value. Rename a feature if its definition
 changes: :class:`Ranker` rejects models with other feature names."""
 
+COMPOSED_FEATURES: Final = ("title_share", "photo_path", "image_similarity_gap")
+"""Features of what composed queries need: an attribute in the title, and the kind of thing in the photo."""
+
 DESCRIPTIONS: Final = {
     "bm25_similarity": "matches the words",
     "text_similarity": "similar in meaning",
@@ -41,8 +52,11 @@ DESCRIPTIONS: Final = {
     "multimodal_similarity": "photo looks similar and matches the words",
     **{f"{source}_reciprocal_rank": f"rank by {source}" for source in SOURCES},
     "bm25_share_of_best": "matches the words, relative to the best match",
+    "title_share": "words in the title",
     "fused": "combined rank of all sources",
     "photo_category": "category of the photo",
+    "photo_path": "category path of similar photos",
+    "image_similarity_gap": "photo similarity, less the best",
     "voted_category": "category of the top candidates",
     "voted_path": "category path of the top candidates",
     "price_ratio": "price relative to the top candidates",
@@ -96,9 +110,21 @@ def compute_features(
     columns["bm25_share_of_best"] = (
         missing if bm25 is None else bm25 / max(float(bm25.max(initial=0)), 1e-6)
     )
+    matches = candidates.matches
+    columns["title_share"] = (
+        missing if matches is None else matches.title_of_group[matches.group[positions]]
+    )
     columns["fused"] = candidates.fused
     by_root = photo_categories(query, listings, labels)
     columns["photo_category"] = missing if by_root is None else by_root[listings.root[positions]]
+    columns["photo_path"] = columns["image_similarity_gap"] = missing
+    if "image" in candidates.rank and count:
+        ranks, similarity = candidates.rank["image"], candidates.similarity["image"]
+        nearest = np.flatnonzero((ranks > 0) & (ranks <= FEEDBACK_DOCS))
+        columns["photo_path"] = _vote_shares(
+            listings.path[positions], nearest, 1 / (RRF_K + ranks[nearest])
+        )
+        columns["image_similarity_gap"] = similarity - similarity[ranks == 1].max(initial=-1)
     columns["voted_category"] = _vote_shares(listings.root[positions], voters, weights)
     columns["voted_path"] = _vote_shares(listings.path[positions], voters, weights)
     columns["price_ratio"] = _price_ratio(price, voters)

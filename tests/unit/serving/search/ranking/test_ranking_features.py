@@ -11,6 +11,7 @@ from support.builders.small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.bm25 import TermMatches
 from fb_marketplace_serving.search.candidates import (
     SOURCES,
     CandidateSet,
@@ -20,6 +21,7 @@ from fb_marketplace_serving.search.candidates import (
 from fb_marketplace_serving.search.listings.filters import GeoFilter
 from fb_marketplace_serving.search.listings.listing_store import ListingStore
 from fb_marketplace_serving.search.ranking.ranking_features import (
+    COMPOSED_FEATURES,
     DESCRIPTIONS,
     FEATURES,
     FEEDBACK_DOCS,
@@ -60,6 +62,13 @@ POOL = CandidateSet(
     rank={"bm25": np.array([1, 0, 3, 2], np.int32), "image": np.array([1, 0, 2, 0], np.int32)},
     fused=np.array([0.4, 0.1, 0.3, 0.2]),
     row=np.array([0, -1, 1, -1]),
+    matches=TermMatches(
+        np.array([1, 0, 2, 0, 3], np.int32),
+        np.array([0, 1, 0, 0.25], np.float32),
+        np.array([0, 1, 0.5, 0.25], np.float32),
+        unknown=0.0,
+        terms=3,
+    ),
 )
 
 QUERY = QueryVectors(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))
@@ -83,7 +92,11 @@ def test_each_feature_matches_its_name(catalogue):
         "bm25_reciprocal_rank": [1, 0, 1 / 3, 1 / 2],
         "image_reciprocal_rank": [1, 0, 1 / 2, 0],
         "bm25_share_of_best": [1, 0, 0.25, 0.5],
+        "title_share": [1, 0, 0, 0.25],
         "fused": [0.4, 0.1, 0.3, 0.2],
+        # The listings of similar photos, the first and the third, have other paths; own votes do not count.
+        "photo_path": [0, 0, 0, (1 / 61) / (1 / 61 + 1 / 62)],
+        "image_similarity_gap": [0, np.nan, -0.25, np.nan],
         "photo_category": [0.7, 0.7, 0.2, 0.7],
         "voted_category": [(0.1 + 0.2) / 0.6, (0.4 + 0.2) / 0.9, 0, (0.4 + 0.1) / 0.8],
         "voted_path": [0.2 / 0.6, 0, 0, 0.4 / 0.8],
@@ -104,13 +117,14 @@ def test_each_feature_matches_its_name(catalogue):
 
 
 def test_unused_query_parts_give_missing_features(catalogue):
-    pool = replace(POOL, similarity={}, rank={})
+    pool = replace(POOL, similarity={}, rank={}, matches=None)
 
     result = feature_values(pool, QueryVectors(), catalogue)
 
     params = [*(f"{source}_similarity" for source in SOURCES), "bm25_share_of_best"]
     params += [
         *(f"{source}_reciprocal_rank" for source in SOURCES),
+        *COMPOSED_FEATURES,
         "photo_category",
         "distance_km",
     ]
