@@ -15,6 +15,7 @@ from fb_marketplace.parameters.ranking import RelevanceParameters
 from fb_marketplace.parameters.text import BM25Parameters
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.lambdamart import model_text, split_groups
+from fb_marketplace.pipelines.ranking.reworded_queries import reworded_queries
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
 from fb_marketplace.skipping import InsufficientDataError
@@ -152,10 +153,13 @@ def relevance_queries(
 ) -> list[SearchQuery]:
     """Build searches for the listings of a split: those of the ranker, single words, pairs and nonsense.
 
-    A sample of at most ``max_queries`` is drawn.
+    Queries in other words than the title are among them. Without them, the model learns that words of
+    descriptions mean little. A sample of at most ``max_queries`` is drawn.
     """
     queries = make_queries(data.products, data.splits, data.duplicate_groups, split)
-    queries += list(word_queries(data.products, data.splits, split, parameters.seed))
+    members = sorted({(query.product_id, query.group) for query in queries})
+    queries += reworded_queries(data.products, members)
+    queries += word_queries(data.products, data.splits, split, parameters.seed)
     chance = random.Random(parameters.seed)
     if len(queries) > parameters.max_queries:
         queries = chance.sample(queries, parameters.max_queries)

@@ -42,6 +42,14 @@ def test_searches_are_of_one_split_and_bounded(stored_market, relevance_paramete
     assert [query.kind for query in queries].count(NONSENSE) == 3
 
 
+def test_searches_use_words_of_descriptions(stored_market, relevance_parameters):
+    kinds = {
+        query.kind for query in relevance_queries(stored_market, "validation", relevance_parameters)
+    }
+
+    assert {"title", "short", "one_word", "two_words", "description", NONSENSE} <= kinds
+
+
 def test_words_are_drawn_from_the_title(stored_market):
     titles = dict(
         zip(stored_market.products["product_id"], stored_market.products["title"], strict=True)

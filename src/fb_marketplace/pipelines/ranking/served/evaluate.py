@@ -4,6 +4,7 @@ import pandas as pd
 
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters, RelevanceParameters
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
+from fb_marketplace.pipelines.ranking.reworded_queries import reworded_queries
 from fb_marketplace.pipelines.ranking.search_corpus import SearchCorpus
 from fb_marketplace.pipelines.ranking.served.cases import Evaluation
 from fb_marketplace.pipelines.ranking.served.precision import evaluate_precision
@@ -11,7 +12,6 @@ from fb_marketplace.pipelines.ranking.served.recall import (
     evaluate_paraphrases,
     evaluate_typos,
     has_long_word,
-    paraphrases,
 )
 from fb_marketplace.pipelines.ranking.served.search import ServedSearch, sample_queries
 from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
@@ -56,7 +56,8 @@ def evaluate_served(
     synthetic = make_queries(data.products, data.splits, data.duplicate_groups, "test")
     short = [query for query in synthetic if query.kind == "short"]
     reworded = [query for query in synthetic if query.kind == "paraphrase"]
-    reworded += paraphrases(data.products, [(query.product_id, query.group) for query in short])
+    members = [(query.product_id, query.group) for query in short]
+    reworded += reworded_queries(data.products, members)
     seed, few = relevance.seed, relevance.max_test_queries
     evaluations = {
         "typos": evaluate_typos(

@@ -1,15 +1,13 @@
 """Recall@10 of a listing by queries that do not use the words of its title: with typos, and paraphrased."""
 
-import itertools
 import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.query_text import content_words, misspell, shorten_title
+from fb_marketplace.evaluation.query_text import misspell
 from fb_marketplace.evaluation.random_baseline import random_recall
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
@@ -21,7 +19,6 @@ from fb_marketplace.pipelines.ranking.served.cases import (
 )
 from fb_marketplace.pipelines.ranking.served.search import ServedSearch
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
-from fb_marketplace_serving.search.tokenizer import terms, words
 
 RECALL: Final = f"recall_at_{DEPTH}"
 TYPO_RECALL: Final = f"typo_{RECALL}"
@@ -29,8 +26,6 @@ PARAPHRASE_RECALL: Final = f"paraphrase_{RECALL}"
 
 MIN_TYPO_LENGTH: Final = 5
 """Minimum letters of a word that gets a typo."""
-
-DESCRIPTION_WORDS: Final = 3
 
 
 def has_long_word(query: SearchQuery) -> bool:
@@ -95,7 +90,7 @@ def evaluate_typos(
 def evaluate_paraphrases(
     served: ServedSearch, queries: Sequence[SearchQuery], parameters: RankingEvaluationParameters
 ) -> Evaluation:
-    """Evaluate queries in other words than the title; see :func:`paraphrases`.
+    """Evaluate queries in other words than the title; see :func:`.reworded_queries`.
 
     Args:
         served: the search.
@@ -117,62 +112,6 @@ def evaluate_paraphrases(
         )
         metrics[kind] = recall and recall | {"random_baseline": baseline}
     return Evaluation(metrics, case_table(queries, {PARAPHRASE_RECALL: values}))
-
-
-def paraphrases(
-    products: pd.DataFrame, members: Iterable[tuple[str, str]]
-) -> Iterator[SearchQuery]:
-    """Build queries in other words than the title, without a list of synonyms.
-
-    =============  =================================================================================
-    kind           query
-    =============  =================================================================================
-    respaced       the first three words of the title, with a word split in two or two words joined, if
-                   the new words occur in titles
-    description    the three words of the description that are rarest in the market, but in two listings
-                   or more, and whose stems are not in the title
-    =============  =================================================================================
-
-    Args:
-        products: all listings: ``product_id``, ``title`` and ``description``.
-        members: id and group of the listings to search for.
-    """
-    titles = dict(zip(products["product_id"], products["title"], strict=True))
-    descriptions = dict(zip(products["product_id"], products["description"], strict=True))
-    in_titles = Counter(word for title in titles.values() for word in set(words(title)))
-    in_texts = Counter(
-        word for text in descriptions.values() for word in set(content_words(text or ""))
-    )
-    for product, group in members:
-        title = titles.get(product, "")
-        respaced = respace(shorten_title(title).split(), in_titles)
-        if respaced:
-            yield SearchQuery("respaced", product, group, respaced, None, frozenset())
-        known = set(terms(title))
-        rare = sorted(
-            (in_texts[word], word)
-            for word in set(content_words(descriptions.get(product) or ""))
-            if in_texts[word] > 1 and len(word) > 2 and not known & set(terms(word))
-        )[:DESCRIPTION_WORDS]
-        if len(rare) == DESCRIPTION_WORDS:
-            text = " ".join(word for _, word in rare)
-            yield SearchQuery("description", product, group, text, None, frozenset())
-
-
-def respace(parts: list[str], in_titles: Counter[str]) -> str | None:
-    """Split a word in two, or join two words, if the new words occur in titles; None if none do."""
-    for place, word in enumerate(parts):
-        cuts = [
-            (min(in_titles[word[:cut]], in_titles[word[cut:]]), cut)
-            for cut in range(3, len(word) - 2)
-        ]
-        support, cut = max(cuts, default=(0, 0))
-        if support > 1:
-            return " ".join([*parts[:place], word[:cut], word[cut:], *parts[place + 1 :]])
-    for place, (first, second) in enumerate(itertools.pairwise(parts)):
-        if in_titles[first + second] and min(len(first), len(second)) > 1:
-            return " ".join([*parts[:place], first + second, *parts[place + 2 :]])
-    return None
 
 
 def _can_misspell(word: str) -> bool:

@@ -1,14 +1,9 @@
-from collections import Counter
-
-import pandas as pd
 import pytest
 
 from fb_marketplace.pipelines.ranking.served.recall import (
     evaluate_paraphrases,
     evaluate_typos,
     has_long_word,
-    paraphrases,
-    respace,
 )
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
 
@@ -52,38 +47,6 @@ def test_correct_query_that_is_changed_is_counted(open_search, titles, few, monk
 
 def test_market_without_long_words_has_no_typos(open_search, few):
     assert evaluate_typos(open_search(), [], few).metrics == {"typos": 0}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("red armchair", "red arm chair"),
-        ("oak book case", "oak bookcase"),
-        ("oak table", None),
-    ],
-)
-def test_words_are_split_or_joined_to_known_ones(text, expected):
-    counts = Counter({"arm": 2, "chair": 5, "armchair": 1, "bookcase": 1, "oak": 3, "table": 3})
-
-    assert respace(text.split(), counts) == expected
-
-
-def test_description_query_has_rare_words_that_the_title_lacks():
-    products = pd.DataFrame(
-        {
-            "product_id": ["a", "b", "c"],
-            "title": ["Oak tables", "Lamp", "Bed"],
-            "description": [
-                "table walnut velvet brass scratch unique",
-                "walnut velvet brass scratch",
-                "scratch",
-            ],
-        }
-    )
-
-    (only,) = paraphrases(products, [("a", "g"), ("c", "h")])
-
-    assert (only.kind, only.words) == ("description", "brass velvet walnut")
 
 
 def test_paraphrases_have_recall_by_kind(open_search, titles, few):
