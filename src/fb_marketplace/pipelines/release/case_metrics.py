@@ -29,7 +29,9 @@ SERVED: Final = {
 }
 """Metrics of the served search, and their names in the table ``ranking_query_metrics``."""
 
-NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES, *SERVED)
+COMPOSED: Final = "search_composed_recall_at_10"
+
+NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES, *SERVED, COMPOSED)
 
 
 def collect_case_metrics(
@@ -73,6 +75,9 @@ def collect_case_metrics(
             _searches(name, ranking_query_metrics, "served", measure)
             for name, measure in SERVED.items()
         ]
+        parts.append(
+            _searches(COMPOSED, ranking_query_metrics, "ranker", "recall_at_10", is_composed=True)
+        )
     table = pd.concat(parts or [_rows(NAMES[0], [], [], [])], ignore_index=True).sort_values(
         ["measure", "case"], ignore_index=True
     )
@@ -95,10 +100,14 @@ def _recall(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd
 
 
 def _searches(
-    name: str, ranking_query_metrics: pd.DataFrame, method: str, measure: str
+    name: str,
+    ranking_query_metrics: pd.DataFrame,
+    method: str,
+    measure: str,
+    is_composed: bool = False,
 ) -> pd.DataFrame:
     rows = ranking_query_metrics[
-        (ranking_query_metrics["kind"] != "composed")
+        ((ranking_query_metrics["kind"] == "composed") == is_composed)
         & (ranking_query_metrics["method"] == method)
         & (ranking_query_metrics["measure"] == measure)
     ]

@@ -53,6 +53,9 @@ def table():
             ("photo", "p", "g", "ranker", "ndcg_at_10", 0.5),
             ("title", "p", "g", "ranker", "recall_at_10", 1.0),
             ("title", "p", "g", "fusion", "ndcg_at_10", 0.2),
+            ("composed", "p", "g", "ranker", "ndcg_at_10", 0.3),
+            ("composed", "p", "g", "ranker", "recall_at_10", 0.25),
+            ("composed", "p", "g", "words_only", "recall_at_10", 0.1),
             ("one_word", "p", "g", "served", "precision", 0.9),
             ("one_word", "p", "g", "served", "title_recall", 0.8),
             ("one_word", "p", "g", "served", "sorted_precision_at_10", 0.6),
@@ -102,3 +105,8 @@ def test_market_without_test_cases_has_an_empty_table():
 
     assert table.empty
     assert tuple(table.columns) == CASE_METRICS
+
+
+def test_composed_searches_have_a_metric_of_their_own(table):
+    assert rows(table, "search_composed_recall_at_10") == [("composed/p", "g", 0.25)]
+    assert rows(table, "search_precision") == [("one_word/p", "g", 0.9)]

@@ -5,7 +5,7 @@ from benchmarks.long.gate import LOST, draw, pairs_of
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.release import ReleaseParameters
-from fb_marketplace.pipelines.release.case_metrics import NAMES, SERVED
+from fb_marketplace.pipelines.release.case_metrics import COMPOSED, NAMES, SERVED
 from fb_marketplace.pipelines.release.current_release import CASE_METRICS, CurrentRelease
 from fb_marketplace.pipelines.release.gate import enforce_gate, evaluate_gate
 from fb_marketplace.pipelines.release.paired_bootstrap import MACRO_METRICS, compare_cases
@@ -83,8 +83,8 @@ def test_worse_release_is_rejected_with_values_and_interval(evaluate):
     assert "recall_at_1" not in message
 
 
-@pytest.mark.parametrize("name", SERVED)
-def test_each_metric_of_the_served_search_can_reject(evaluate, name):
+@pytest.mark.parametrize("name", [*SERVED, COMPOSED])
+def test_each_metric_of_the_search_can_reject(evaluate, name):
     others = [metric for metric in NAMES if metric != name]
     new = pd.concat([case_metrics(HALF, others), case_metrics(WORSE, [name])])
 
