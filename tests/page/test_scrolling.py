@@ -1,6 +1,7 @@
 """Infinite scroll: a stable order, one release, and the same place after Back and reload."""
 
 import re
+import sys
 
 import pytest
 
@@ -155,3 +156,14 @@ def test_nothing_moves_while_photos_load(open_page, shop_server, expect):
     page.wait_for_timeout(300)
 
     assert page.evaluate("window.shift") < 0.02
+
+
+def test_first_results_are_shown_soon(open_page, shop_server, expect, capsys):
+    page = open_page(f"{shop_server}/?q=chair")
+    expect(cards(page).first).to_be_visible()
+    shown = page.evaluate("performance.now()")
+    with capsys.disabled():
+        sys.stdout.write(f"\nfirst results on the page after at most {shown:,.0f} ms\n")
+
+    # One second is the aim; machines of tests are slow and shared.
+    assert shown < 10_000

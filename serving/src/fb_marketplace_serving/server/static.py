@@ -70,7 +70,7 @@ def render_page(name: str, language: str) -> str:
     # A "<" would end the element.
     data = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     values = {key: html.escape(text) for key, text in texts.items() if isinstance(text, str)}
-    values |= {"language": language, "strings": data}
+    values |= {"language": language, "strings": data, "preloads": _preloads("app.js")}
     page = _WEB.joinpath(name).read_text("utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], page)
 
@@ -88,6 +88,15 @@ async def redoc_page() -> HTMLResponse:
 def _documentation(page: str) -> HTMLResponse:
     headers = _REVALIDATE | {"Content-Security-Policy": _DOCUMENTATION_POLICY}
     return HTMLResponse(_WEB.joinpath(page).read_text("utf-8"), headers=headers)
+
+
+def _preloads(entry: str) -> str:
+    """Return links to all modules of a script, so that browsers load them at once, not level by level."""
+    modules = [entry]
+    for name in modules:
+        imported = re.findall(r'from "\./(\w+\.js)"', _WEB.joinpath(name).read_text("utf-8"))
+        modules += [module for module in dict.fromkeys(imported) if module not in modules]
+    return "\n".join(f'<link rel="modulepreload" href="web/{name}">' for name in modules)
 
 
 class StaticAssets(StaticFiles):

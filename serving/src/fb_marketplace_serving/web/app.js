@@ -125,7 +125,7 @@ async function run({ clear = false, quiet = false } = {}) {
   const options = { signal, onWait: quiet ? null : state.showWaiting };
   loadingMore = false;
   ending.reset();
-  state.showBusy(search, clear ? PAGE : 0);
+  state.showBusy(search, clear ? PAGE : 0, quiet);
   const slow = setTimeout(state.showSlow, SLOW_MS);
   try {
     if (search.like && !search.photo) {

@@ -27,7 +27,7 @@ function facts({ town, county, distance_km: km, category_path: path, created_at:
   const where = known ? `${place} · ${away}` : place;
   const what = path?.split(SEPARATOR).at(-1);
   const when = age(created);
-  return [where, [what, when].filter(Boolean).join(" · ")].filter(Boolean);
+  return [where, [when, what].filter(Boolean).join(" · ")].filter(Boolean);
 }
 
 // Make the card of a listing. It links to the search by its photo, if it has one.

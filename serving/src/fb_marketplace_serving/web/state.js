@@ -32,14 +32,14 @@ export function showLacks(lacks) {
 
 // ── Progress
 
-// Show that a search is running: with placeholders, or with the old cards.
-export function showBusy(search, count) {
+// Show that a search is running: with placeholders, or with the old cards. A quiet one is not announced.
+export function showBusy(search, count, quiet) {
   error.replaceChildren();
   find("results").hidden = false;
   hits.setAttribute("aria-busy", "true"); // the list only: screen readers skip busy elements
   more.hidden = true;
   showNext("");
-  status.textContent = text(search.photo || search.like ? "searching_photo" : "searching");
+  if (!quiet) status.textContent = text(search.photo || search.like ? "searching_photo" : "searching");
   if (count) hits.replaceChildren(...placeholders(count));
 }
 
@@ -84,6 +84,10 @@ export function showHome({ listings, sort: order }) {
   if (!listings) find("results").hidden = true;
   words.value = "";
   document.title = "fb-marketplace";
+  showHomeHeading(order);
+}
+
+function showHomeHeading(order) {
   find("heading").textContent = text(order === "newest" ? "heading_home" : "heading_all");
 }
 
@@ -173,6 +177,7 @@ export function showListings(search, { clearFilters, narrow, explain, ignore, se
   find("caption").textContent = caption;
   filters.showCount(search.filters);
   showSort(search);
+  if (search.home) showHomeHeading(search.sort);
   const currency = search.hits.find((hit) => hit.currency)?.currency ?? "GBP";
   showMeaning(search.home ? null : response, search.filters.categories, currency, { ignore, narrow, searchWords });
   if (completed) {
