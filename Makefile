@@ -8,7 +8,7 @@ LAKE := $(or $(FB_LAKE),data)
 RAW := $(or $(FB_RAW),data/01_raw)
 VIZ_URL := http://127.0.0.1:4141
 STAGES_URL := $(VIZ_URL)/?types=nodes
-BENCHMARKS := cleaning bucket duplicates startup training encoding search whole_query serving
+BENCHMARKS := cleaning bucket duplicates startup training encoding search whole_query serving suggest
 # Generate the sample if there is no data.
 DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
 # A short training is enough for the sample: conf/sample.

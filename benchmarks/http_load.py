@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote_plus
 
 TIMEOUT_SECONDS = 60
 
@@ -41,6 +42,11 @@ def request(path: str, photo: bytes) -> bytes:
     return head.encode() + body
 
 
+def query(path: str, text: str) -> bytes:
+    """Return the bytes of a request for a text."""
+    return f"GET {path}?q={quote_plus(text)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
 class Connection:
     """A connection that reopens after the server closes it."""
 
@@ -58,7 +64,7 @@ class Connection:
             self.close()
             return Answer(started, time.perf_counter() - started, 0)
         seconds = time.perf_counter() - started
-        category = json.loads(body)["category"] if status == 200 else ""
+        category = json.loads(body).get("category", "") if status == 200 else ""
         return Answer(started, seconds, status, category)
 
     def close(self) -> None:
@@ -140,15 +146,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("port", type=int)
     parser.add_argument("path")
-    parser.add_argument("photos", type=Path, help="folder of photos")
+    parser.add_argument("content", type=Path, help="folder of photos, or file with a text per line")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--rate", type=float, help="requests per second of an open loop")
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
-    requests = [
-        request(options.path, file.read_bytes()) for file in sorted(options.photos.iterdir())
-    ]
+    if options.content.is_dir():
+        files = sorted(options.content.iterdir())
+        requests = [request(options.path, file.read_bytes()) for file in files]
+    else:
+        requests = [query(options.path, text) for text in options.content.read_text().splitlines()]
     if options.rate:
         load = open_loop(options.port, requests, options.rate, options.seconds, seed=7)
     else:

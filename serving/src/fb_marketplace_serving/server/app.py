@@ -101,7 +101,8 @@ def create_app(
     app.mount("/docs/assets", DocumentationAssets())
     for path, page in (("/", index_page), ("/docs", swagger_page), ("/redoc", redoc_page)):
         app.add_api_route(path, page, include_in_schema=False)
-    for router in (health.router, listings.router, predict.router, search.router, suggest.router):
+    # Routes are tried in this order: the most frequent first.
+    for router in (suggest.router, search.router, predict.router, listings.router, health.router):
         app.include_router(router)
     # Hidden from the schema if feedback is off.
     app.include_router(clicks.router, include_in_schema=service.feedback is not None)

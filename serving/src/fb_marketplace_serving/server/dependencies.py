@@ -31,10 +31,22 @@ ServiceDependency = Annotated[Service, Depends(_service)]
 ReleaseDependency = Annotated[LoadedRelease, Depends(_release)]
 
 
-async def require_api_key(
-    request: Request, service: ServiceDependency, key: Annotated[str | None, Security(_key)]
-) -> None:
+async def require_api_key(request: Request, key: Annotated[str | None, Security(_key)]) -> None:
     """Raise a 401 unless the request has an accepted key or the server has no keys."""
+    authenticate(request, key)
+
+
+def authenticate(request: Request, key: str | None) -> None:
+    """Set the client of a request.
+
+    Args:
+        request: the request.
+        key: its API key.
+
+    Raises:
+        ApiError: the server has keys, and this is none of them.
+    """
+    service: Service = request.app.state.service
     host = request.client.host if request.client else ANONYMOUS
     name = service.keys.client_name(key or "") if service.keys else network_of(host)
     if name is None:

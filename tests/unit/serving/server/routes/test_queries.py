@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 from support.search_client import ask, find_ids, refused
 
 from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.routes import suggest as suggest_module
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -15,6 +16,9 @@ def client(opened_shop):
 
 def meanings(body):
     return {part["kind"]: part["value"] for part in body["interpretation"]}
+
+
+KEY = {"X-API-Key": "a-key-of-the-shop"}
 
 
 def suggest(client, **query):
@@ -138,6 +142,47 @@ def test_suggestions_complete_text(client, text, expected):
 def test_suggestions_have_limit(client):
     assert len(suggest(client, q="b", limit=1)) == 1
     assert client.get("/suggest", params={"q": "b", "limit": 0}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "q=b",
+        "q=b&limit=2",
+        "limit=2",
+        "q=",
+        "q=b&limit=",
+        "q=b&limit=0",
+        "q=b&limit=2.0",
+        "q=b&limit=%202",
+        "q=b&limit=x",
+        "q=b&q=t",
+        "q=b&limit=2&limit=1",
+        "q=b&k=2",
+        "q=%F0%9F%AA%91",
+        f"q={'b' * 200}",
+        f"q={'b' * 201}",
+        "q=b;limit=2",
+        "&".join(["q=b"] * 300),
+    ],
+)
+def test_direct_suggestions_equal_those_through_fastapi(client, monkeypatch, query):
+    direct = client.get(f"/suggest?{query}")
+    monkeypatch.setattr(suggest_module, "_parse", lambda _: None)
+
+    through = client.get(f"/suggest?{query}")
+
+    assert (direct.status_code, direct.json()) == (through.status_code, through.json())
+
+
+def test_suggestions_need_a_configured_key(release):
+    with TestClient(create_app(release, Settings(api_keys="shop:a-key-of-the-shop"))) as closed:
+        answers = [closed.get("/suggest?q=b", headers=headers) for headers in ({}, KEY)]
+
+    # The release has no text search.
+    assert [answer.status_code for answer in answers] == [401, 404]
+    assert answers[0].headers["www-authenticate"] == "ApiKey"
 
 
 def test_suggestions_need_text_search(release):
