@@ -5,6 +5,7 @@ from kedro.pipeline.node import Node
 
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
+from fb_marketplace.pipelines.ranking.served.figures import plot_threshold
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.pipelines.ranking.train_relevance import train_relevance
 from fb_marketplace.pipelines.ranking.tuning import prepare_ranker_objective
@@ -30,6 +31,7 @@ def create_pipeline() -> Pipeline:
                 name="train_relevance",
                 tags="train",
             ),
+            node(plot_threshold, "relevance_card", "threshold_chart", name="plot_threshold"),
             node(
                 evaluate_ranking,
                 [

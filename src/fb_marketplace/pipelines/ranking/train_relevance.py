@@ -67,7 +67,8 @@ def train_relevance(
 
     Returns:
         The model and a card: numbers of ``searches`` and ``listings``, the ``threshold``, and
-        ``precision`` and ``recall`` there, in cross-validation over groups, of searches by words.
+        ``precision`` and ``recall`` there, in cross-validation over groups, of searches by words; and the
+        ``curve``, both by threshold.
 
     Raises:
         InsufficientDataError: there are too few searches, or they belong to one group.
@@ -101,9 +102,8 @@ def train_relevance(
     for train, test in folds:
         held_out[test] = fit(train).predict(rows.features[test])
     words = ~np.isnan(rows.features[:, RELEVANCE_FEATURES.index("query_terms")])
-    threshold, precision, recall = choose_threshold(
-        held_out[words], rows.relevant[words], rows.weights[words], parameters.precision
-    )
+    curve = precision_recall_curve(held_out[words], rows.relevant[words], rows.weights[words])
+    threshold, precision, recall = choose_threshold(curve, parameters.precision)
     model = fit(np.arange(len(rows.features)))
     return TrainedRelevance(
         relevance_bytes(model_text(model), threshold),
@@ -113,39 +113,48 @@ def train_relevance(
             "threshold": threshold,
             "precision": round(precision, 4),
             "recall": round(recall, 4),
+            "curve": [point._asdict() for point in curve],
         },
     )
 
 
-def choose_threshold(
-    probabilities: NDArray[np.float64],
-    relevant: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    precision: float,
-) -> tuple[float, float, float]:
-    """Choose the smallest threshold at which the listings that reach it have a precision.
+class CurvePoint(NamedTuple):
+    """A threshold, and the precision and recall of the listings that reach it."""
+
+    threshold: float
+    precision: float
+    recall: float
+
+
+def precision_recall_curve(
+    probabilities: NDArray[np.float64], relevant: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> list[CurvePoint]:
+    """Return precision and recall by threshold, without thresholds that no listing reaches.
 
     Args:
         probabilities: float64, (listings,).
         relevant: bool, (listings,).
         weights: float64, (listings,), number of listings that each stands for.
-        precision: the precision. If no threshold has it, the one with the best precision is chosen.
-
-    Returns:
-        The threshold, and the precision and recall there.
     """
     total = float(weights[relevant].sum())
-    results = []
+    curve = []
     for threshold in THRESHOLDS.round(2).tolist():
         passes = probabilities >= threshold
         passing = float(weights[passes].sum())
         right = float(weights[passes & relevant].sum())
         if passing:
-            results.append((threshold, right / passing, right / total if total else 0.0))
-    if not results:
-        return float(THRESHOLDS[0].round(2)), 0.0, 0.0
-    reached = [result for result in results if result[1] >= precision]
-    return reached[0] if reached else max(results, key=lambda result: (result[1], -result[0]))
+            curve.append(CurvePoint(threshold, right / passing, right / total if total else 0.0))
+    return curve
+
+
+def choose_threshold(curve: Sequence[CurvePoint], precision: float) -> CurvePoint:
+    """Choose the smallest threshold with a precision; the one with the best precision if none has it."""
+    if not curve:
+        return CurvePoint(float(THRESHOLDS[0].round(2)), 0.0, 0.0)
+    reached = [point for point in curve if point.precision >= precision]
+    return (
+        reached[0] if reached else max(curve, key=lambda point: (point.precision, -point.threshold))
+    )
 
 
 def relevance_queries(

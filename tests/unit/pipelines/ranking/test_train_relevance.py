@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from fb_marketplace.pipelines.ranking.served.figures import plot_threshold
 from fb_marketplace.pipelines.ranking.train_relevance import (
     NONSENSE,
     choose_threshold,
+    precision_recall_curve,
     relevance_queries,
     train_relevance,
     word_queries,
@@ -70,7 +72,18 @@ def test_smallest_threshold_with_the_precision_is_chosen(asked, expected):
     relevant = np.array([False, False, False, True])
     weights = np.array([5.0, 0.5, 0.5, 1.0])
 
-    chosen = choose_threshold(probabilities, relevant, weights, asked)
+    chosen = choose_threshold(precision_recall_curve(probabilities, relevant, weights), asked)
 
     assert chosen[0] == pytest.approx(expected[0], abs=0.02)
     assert chosen[1:] == pytest.approx(expected[1:])
+
+
+def test_threshold_lies_on_the_curve_of_the_card(trained):
+    points = {point["threshold"]: point for point in trained.card["curve"]}
+    chosen = points[trained.card["threshold"]]
+
+    assert chosen["precision"] == pytest.approx(trained.card["precision"], abs=1e-4)
+    assert chosen["recall"] == pytest.approx(trained.card["recall"], abs=1e-4)
+    recalls = [point["recall"] for point in trained.card["curve"]]
+    assert recalls == sorted(recalls, reverse=True)
+    assert plot_threshold(trained.card).startswith(b"\x89PNG")

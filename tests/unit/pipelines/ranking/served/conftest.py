@@ -1,12 +1,10 @@
-"""The search over the test listings of the stored market, with a trained relevance model."""
+"""The search over the test listings of the stored market: fused ranks, and a trained relevance model."""
 
 import pytest
-from support.builders.small_search import ranker
 
 from fb_marketplace.pipelines.ranking.served.search import ServedSearch
 from fb_marketplace.pipelines.ranking.train_relevance import train_relevance
 from fb_marketplace_serving.search.engine import SearchEngine
-from fb_marketplace_serving.search.ranking.ranker import Ranker
 from fb_marketplace_serving.search.ranking.relevance import RelevanceModel
 
 
@@ -24,11 +22,10 @@ def open_search(stored_market, weighing, model):
         relevance = RelevanceModel.from_bytes(model)
         if threshold is not None:
             relevance = relevance._replace(threshold=threshold)
-        trees = Ranker.from_bytes(ranker())
         return ServedSearch(
             corpus,
             stored_market.encoder,
-            SearchEngine(corpus.indexes, trees, stored_market.labels, relevance),
+            SearchEngine(corpus.indexes, None, stored_market.labels, relevance),
             stored_market.query_understanding(),
         )
 
