@@ -68,6 +68,13 @@ def clean_products(
         UserError: the table lacks a required column, or has categories with another separator.
     """
     rows = rename_columns(raw_products, parameters.products, "raw_products")
+    dates = parameters.products.columns.get("created_at")
+    if dates and dates not in raw_products:
+        logger.warning(
+            "raw_products has no column %r, so listings have no dates of their own. Set or remove "
+            "`created_at` under cleaning.products.columns in parameters_cleaning.yml.",
+            dates,
+        )
     rows, others, erased = split_erased(rows, "product_id", erasure_list, ("product_id",))
     others, torn = drop_torn_rows(others)
     check_category_separator(others["category_path"], parameters.category.separator)
@@ -173,12 +180,6 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
             "Set the column names under `cleaning:` in parameters_cleaning.yml, or leave fields out of "
             "`required_columns` there; or set the format of the file under load_args in "
             "catalog_cleaning.yml."
-        )
-    if "created_at" in absent:
-        logger.warning(
-            "%s has no column %r, so it has no dates. Set or remove `created_at` under its columns in "
-            "parameters_cleaning.yml.",
-            *(table, parameters.columns["created_at"]),
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     rows = raw.drop(columns=[name for name in parameters.ignored_columns if name in raw.columns])
