@@ -124,12 +124,14 @@ def test_result_can_be_searched_and_back_returns(page, expect):
     image_id, title = chosen.get_attribute("data-image"), chosen.locator(".title").inner_text()
 
     chosen.locator("a").click()
+    page.get_by_role("link", name="Search by photo").click()
 
     expect(page.locator("#caption")).to_have_text(title)
     expect(page.locator(f"#hits [data-image={image_id}]")).to_have_count(0)
     expect(cards(page)).to_have_count(23)  # without itself
     assert f"like={image_id}" in page.url
 
+    page.go_back()
     page.go_back()
 
     expect(page.locator("#caption")).to_have_text("photo.jpg")

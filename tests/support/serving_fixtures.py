@@ -175,6 +175,7 @@ def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
         photos_of: Mapping[str, str] = SHOP_PHOTOS,
         folder: str = "model",
         canonical: Mapping[str, bytes] = canonical_photos,
+        descriptions: Mapping[str, str] | None = None,
     ) -> Manifest:
         rows = [
             {
@@ -209,6 +210,7 @@ def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
             displays={
                 name: small_release.draw_display(name) for name in photos_of if name == "img-red"
             },
+            descriptions=descriptions,
         )
 
     return make

@@ -18,6 +18,9 @@ TOWNS = ("Leeds", "York", "Bath")
 SHADES = 8
 DAY = 86_400
 NEWEST = 1_645_833_600
+SECOND_PHOTO = "img-Reds-0/back"
+"""Another photo of the first red chair, if the release is searchable by words."""
+DESCRIPTION = "A <b>sturdy</b> chair.\nCollection only."
 MARKUP = "<i>Red</i> chair & table"
 PLAIN = {
     "product_id": "prd-Plain",
@@ -85,9 +88,19 @@ def publish_marketplace(
             for number in range(stools)
         ]
         table = pa.concat_tables([table, pa.Table.from_pylist([PLAIN, *others], table.schema)])
+        photos[SECOND_PHOTO] = canonicalize(photo(0, size=(240, 320)))
         same = {"prd-Greens-1": "prd-Greens-0"}
         manifest = make_release(
-            lake, encoder, photos, table, LABELS, of=product_ids, searchable=True, same=same
+            lake,
+            encoder,
+            photos,
+            table,
+            LABELS,
+            of=[*product_ids, product_ids[0]],
+            searchable=True,
+            same=same,
+            displays={image_ids[0]: photo(0, size=(1024, 768))},
+            descriptions={product_ids[0]: DESCRIPTION},
         )
     else:
         manifest = make_release(lake, encoder, photos, table, LABELS)

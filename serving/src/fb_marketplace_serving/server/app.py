@@ -17,7 +17,15 @@ from fb_marketplace_serving.server.middleware import (
     RELEASE_HEADER,
     RequestContextMiddleware,
 )
-from fb_marketplace_serving.server.routes import clicks, health, listings, predict, search, suggest
+from fb_marketplace_serving.server.routes import (
+    clicks,
+    health,
+    item,
+    listings,
+    predict,
+    search,
+    suggest,
+)
 from fb_marketplace_serving.server.schemas.common import ProblemDetails
 from fb_marketplace_serving.server.service import ReleaseSource, Service
 from fb_marketplace_serving.server.settings import Settings
@@ -102,7 +110,14 @@ def create_app(
     for path, page in (("/", index_page), ("/docs", swagger_page), ("/redoc", redoc_page)):
         app.add_api_route(path, page, include_in_schema=False)
     # Routes are tried in this order: the most frequent first.
-    for router in (suggest.router, search.router, predict.router, listings.router, health.router):
+    for router in (
+        suggest.router,
+        search.router,
+        predict.router,
+        listings.router,
+        item.router,
+        health.router,
+    ):
         app.include_router(router)
     # Hidden from the schema if feedback is off.
     app.include_router(clicks.router, include_in_schema=service.feedback is not None)

@@ -24,13 +24,15 @@ _SAFE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UNMATCHED: Final = "unmatched"
 """Route label of unknown paths. Clients choose these paths: each would become a time series."""
 
+CONTENT_POLICY: Final = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+
 _SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-        "frame-ancestors 'none'; form-action 'self'"
-    ),
+    "Content-Security-Policy": CONTENT_POLICY,
 }
 
 

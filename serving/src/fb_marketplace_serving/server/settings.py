@@ -4,6 +4,7 @@ import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,6 +62,8 @@ class Settings(BaseSettings):
             ``600/minute``; by default unlimited.
         trusted_proxies: comma-separated addresses or networks of proxies whose ``X-Forwarded-For`` is
             trusted; none by default.
+        public_url: public address of the search page, for link previews, such as
+            ``https://market.example/``; by default unknown.
         cors_origins: comma-separated origins whose pages may call the server; none by default.
         feedback_dir: local folder for search and click events; by default, none are written.
         feedback_key: secret that signs the ids of searches; by default, random. Servers behind one address
@@ -96,6 +99,7 @@ class Settings(BaseSettings):
     monitoring_key: SecretStr = SecretStr("")
     rate_limit: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    public_url: str = ""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     feedback_dir: Path | None = None
     feedback_key: SecretStr = SecretStr("")
@@ -137,6 +141,21 @@ class Settings(BaseSettings):
         if 0 < len(key.get_secret_value()) < MIN_KEY_LENGTH:
             raise ValueError(f"expected at least {MIN_KEY_LENGTH} characters")
         return key
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, url: str) -> str:
+        if not url:
+            return url
+        parts = urlsplit(url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.netloc
+            or parts.query
+            or parts.fragment
+        ):
+            raise ValueError("expected an address such as https://market.example/")
+        return f"{url.rstrip('/')}/"
 
     @field_validator("rate_limit")
     @classmethod

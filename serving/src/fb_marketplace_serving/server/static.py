@@ -28,15 +28,16 @@ _DOCUMENTATION_POLICY: Final = (
 
 _DEFAULT_LANGUAGE: Final = "en"
 
-_PAGE_HEADERS: Final = _REVALIDATE | {"Vary": "Accept-Language"}
+PAGE_HEADERS: Final = _REVALIDATE | {"Vary": "Accept-Language"}
 
 
 async def index_page(request: Request) -> HTMLResponse:
     """Return the search page in the reader's language. It loads nothing from other hosts."""
-    return HTMLResponse(render_page("index.html", _language(request)), headers=_PAGE_HEADERS)
+    return HTMLResponse(render_page("index.html", language_of(request)), headers=PAGE_HEADERS)
 
 
-def _language(request: Request) -> str:
+def language_of(request: Request) -> str:
+    """Return the language of a page for a request."""
     return choose_language(request.headers.get("accept-language", ""), languages())
 
 
@@ -59,6 +60,13 @@ def choose_language(accepted: str, available: tuple[str, ...]) -> str:
 
 
 @cache
+def load_texts(language: str) -> dict[str, Any]:
+    """Return the texts of the page in a language, by name. Texts with plural forms are dictionaries."""
+    texts: dict[str, Any] = json.loads(_WEB.joinpath(f"strings.{language}.json").read_text("utf-8"))
+    return texts
+
+
+@cache
 def render_page(name: str, language: str) -> str:
     """Return a page with its texts in a language, which scripts read from its element ``strings``.
 
@@ -66,12 +74,13 @@ def render_page(name: str, language: str) -> str:
         name: file with names of texts in double braces.
         language: one of :func:`languages`.
     """
-    texts = json.loads(_WEB.joinpath(f"strings.{language}.json").read_text("utf-8"))
+    texts = load_texts(language)
     # A "<" would end the element.
     data = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     values = {key: html.escape(text) for key, text in texts.items() if isinstance(text, str)}
-    values |= {"language": language, "strings": data, "preloads": _preloads("app.js")}
     page = _WEB.joinpath(name).read_text("utf-8")
+    [entry] = re.findall(r'<script type="module" src="web/(\w+\.js)">', page)
+    values |= {"language": language, "strings": data, "preloads": _preloads(entry)}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], page)
 
 

@@ -166,10 +166,6 @@ export function recordClick(searchId, productId) {
   fetch("clicks", { method: "POST", headers, body, keepalive: true }).catch(() => {});
 }
 
-export async function fetchProduct(productId, options) {
-  return (await fetchApi(`products/${encodeURIComponent(productId)}`, options)).json();
-}
-
 // Fetch the photo of a listing as a blob.
 export async function fetchPhoto(imageId, { size, ...options } = {}) {
   return (await fetchApi(photoUrl(imageId, size), options)).blob();

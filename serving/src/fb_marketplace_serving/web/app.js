@@ -5,6 +5,7 @@ import { combobox, focusBySlash } from "./combobox.js";
 import { find, toast } from "./dom.js";
 import * as filters from "./filters.js";
 import "./footer.js";
+import { carrySearch } from "./listings.js";
 import { reduce, toText } from "./photo.js";
 import { offerSaved } from "./saved.js";
 import { watchEnd } from "./scrolling.js";
@@ -107,11 +108,6 @@ function searchByWords(searched) {
 
 function searchTyped(typed) {
   return change({ words: typed, ignored: [], draft: true }, { push: !current.draft, quiet: true });
-}
-
-function searchByListing(imageId, title) {
-  start({ like: imageId, caption: title });
-  find("caption").focus({ preventScroll: true });
 }
 
 // ── Requests. A new search aborts the previous one.
@@ -306,11 +302,12 @@ find("remove").addEventListener("click", () => {
 });
 find("sort").addEventListener("change", ({ target }) => change({ sort: target.value }));
 find("share").addEventListener("click", share);
+carrySearch(hits);
+// For the way back from the page of a listing.
 hits.addEventListener("click", (event) => {
-  const link = event.target.closest("a.listing");
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  searchByListing(link.closest("[data-image]").dataset.image, link.querySelector(".title").textContent);
+  if (!event.target.closest("a.listing")) return;
+  leave();
+  store();
 });
 more.addEventListener("click", showMore);
 find("refresh").addEventListener("click", refresh);
@@ -401,7 +398,7 @@ async function open() {
   const { caption, scroll, focus } = history.state ?? {};
   const fallback = query.like ? text("photo_of_listing") : query.photo ? text("shared_photo") : "";
   await start({ ...query, caption: caption || fallback }, { push: false });
-  if (scroll && current.hits) returnTo(scroll, focus);
+  if ((scroll || focus) && current.hits) returnTo(scroll, focus);
 }
 
 // ── Startup

@@ -30,7 +30,7 @@ function facts({ town, county, distance_km: km, category_path: path, created_at:
   return [where, [when, what].filter(Boolean).join(" · ")].filter(Boolean);
 }
 
-// Make the card of a listing. It links to the search by its photo, if it has one.
+// Make the card of a listing. It links to the page of the listing.
 export function card(hit, tile = photoTile(hit.image_id)) {
   const [where, ...rest] = facts(hit);
   const parts = [
@@ -42,19 +42,25 @@ export function card(hit, tile = photoTile(hit.image_id)) {
   ];
   const badge = priceBadge(hit);
   if (badge) parts.splice(2, 0, badge);
-  const item = element("li", {});
-  if (hit.image_id) {
-    item.append(element("a", {
-      href: `?${new URLSearchParams({ like: hit.image_id })}`,
-      title: text("search_by_this_photo", { title: hit.title }),
-      className: "listing",
-    }, ...parts));
-    item.dataset.image = hit.image_id;
-  } else {
-    item.append(element("div", { className: "listing" }, ...parts));
-  }
+  const href = `item/${encodeURIComponent(hit.product_id)}`;
+  const item = element("li", {}, element("a", { href, className: "listing" }, ...parts));
+  if (hit.image_id) item.dataset.image = hit.image_id;
   item.dataset.product = hit.product_id;
   return item;
+}
+
+// Let the links of cards carry the search in the address, with the place of the hit, once they are about to be used:
+// the page of a listing explains the hit, and leads back to the search.
+export function carrySearch(list) {
+  const update = ({ target }) => {
+    const link = target.closest("a.listing");
+    const at = [...list.querySelectorAll(":scope > [data-product]")].indexOf(link?.parentElement);
+    if (at < 0) return;
+    const query = new URLSearchParams(location.search);
+    if (query.size || location.hash) query.set("at", at);
+    link.href = `${link.href.split(/[?#]/)[0]}${query.size ? `?${query}` : ""}${location.hash}`;
+  };
+  for (const type of ["pointerover", "focusin"]) list.addEventListener(type, update);
 }
 
 // Make the card of a similar photo, with its similarity.

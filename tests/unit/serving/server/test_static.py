@@ -1,11 +1,13 @@
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.items import page
 from fb_marketplace_serving.server.settings import Settings
 from fb_marketplace_serving.server.static import choose_language, languages
 
@@ -15,7 +17,7 @@ SCRIPTS = sorted(item.name for item in WEB.iterdir() if item.name.endswith(".js"
 WORDS = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}|^[A-Z][a-z]{2,}|[a-z]{2}[…!]$")
 """Two words, a capital, or the end of a sentence."""
 TECHNICAL = re.compile(
-    r"Arrow(Up|Down)|Escape|Enter|Files|Content-Type|Retry-After|\w*Error|.*[#=@>:[].*"
+    r"Arrow(Up|Down|Left|Right)|Escape|Enter|Files|Content-Type|Retry-After|\w*Error|.*[#=@>:[].*"
 )
 """Keys, headers, errors, selectors and commands."""
 
@@ -89,18 +91,21 @@ def test_page_has_all_its_texts(client):
 
 
 def test_every_text_of_the_page_is_used():
-    code = "".join(WEB.joinpath(name).read_text("utf-8") for name in [*SCRIPTS, "index.html"])
-    dynamic = ("error_", "source_", "order_", "suggestion_", "ordinal")
+    server = Path(page.__file__).read_text("utf-8")
+    files = [*SCRIPTS, "index.html", "item.html"]
+    code = server + "".join(WEB.joinpath(name).read_text("utf-8") for name in files)
+    dynamic = ("error_", "item_error_", "source_", "order_", "suggestion_", "ordinal")
 
     unused = [key for key in TEXTS if f'"{key}"' not in code and f"{{{{{key}}}}}" not in code]
     assert [key for key in unused if not key.startswith(dynamic)] == []
 
 
-def test_page_has_no_text_of_its_own():
-    page = WEB.joinpath("index.html").read_text("utf-8")
-    page = re.sub(r"<(title|a class=\"brand\").*?</\1>|<!--.*?-->", "", page)
-    texts = [*re.findall(r">([^<]+)<", page)]
-    texts += re.findall(r'(?:aria-label|title|placeholder|alt|content)="([^"]+)"', page)
+@pytest.mark.parametrize("name", ["index.html", "item.html"])
+def test_page_has_no_text_of_its_own(name):
+    code = WEB.joinpath(name).read_text("utf-8")
+    code = re.sub(r"<(title|a class=\"brand\").*?</\1>|<!--.*?-->", "", code)
+    texts = [*re.findall(r">([^<]+)<", code)]
+    texts += re.findall(r'(?:aria-label|title|placeholder|alt|content)="([^"]+)"', code)
 
     named = [re.sub(r"\{\{\w+\}\}", "", text).strip() for text in texts]
     words = [text for text in named if re.search(r"[A-Za-z]{2}", text)]
@@ -108,6 +113,7 @@ def test_page_has_no_text_of_its_own():
         "openapi.json",
         "fb-marketplace",
         "light dark",
+        "width=device-width, initial-scale=1",
         "width=device-width, initial-scale=1, interactive-widget=resizes-content",
     }
 
