@@ -42,6 +42,7 @@ class ServedSearch:
         """
         self.corpus = corpus
         self._encoder, self._engine, self._understanding = encoder, engine, understanding
+        self._vectors: dict[str, QueryVectors] = {}
         self._first: dict[str, NDArray[np.int64]] = {}
 
     def correct(self, text: str) -> str:
@@ -57,8 +58,9 @@ class ServedSearch:
             near: position of the listing from whose location distances are measured.
         """
         filters = SearchFilters(location=None if near is None else self.location(near))
-        query = QueryVectors.of_words(text, self._encoder.encode([text]))
-        return self._engine.search(query, filters, sort)
+        if text not in self._vectors:
+            self._vectors[text] = QueryVectors.of_words(text, self._encoder.encode([text]))
+        return self._engine.search(self._vectors[text], filters, sort)
 
     def location(self, position: int) -> GeoFilter | None:
         """Return the location of a listing; None if it is unknown."""
