@@ -97,16 +97,16 @@ def _served(ranking: dict[str, Any]) -> Iterator[str]:
     paraphrases = ranking.get("paraphrases", {}).get("all")
     if precision := relevance.get("precision"):
         random = precision["random_baseline"]
-        yield f"  the same, precision of results      {_with_cases(precision)}   (random: {random:.3f})"
+        yield f"  search, precision of results        {_with_cases(precision)}   (random: {random:.3f})"
     if cheapest := relevance.get("precision_at_10", {}).get("price_asc"):
         best = cheapest["to_best_first"]
-        yield f"  the same, first ten by price        {_with_cases(cheapest)}   ({best:.2f} of best first)"
+        yield f"  search, first ten by price          {_with_cases(cheapest)}   ({best:.2f} of best first)"
     if recall := typos.get("recall_at_10"):
         before = typos["uncorrected"]["value"]
-        yield f"  with a typo, R@10                   {_with_cases(recall)}   (uncorrected: {before:.3f})"
+        yield f"  search with a typo, R@10            {_with_cases(recall)}   (uncorrected: {before:.3f})"
     if paraphrases:
         random = paraphrases["random_baseline"]
-        yield f"  paraphrased, R@10                   {_with_cases(paraphrases)}   (random: {random:.3f})"
+        yield f"  search, paraphrased, R@10           {_with_cases(paraphrases)}   (random: {random:.3f})"
 
 
 def _reasons(reasons: dict[str, int]) -> str:
