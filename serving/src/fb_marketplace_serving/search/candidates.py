@@ -1,6 +1,5 @@
 """Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
@@ -160,7 +159,7 @@ def collect_candidates(
     retrieved = list(results.values())
     if matches and "image" in photo_queries:
         # "This, but in red": a listing may be neither among the best by photo nor among those by words.
-        rows = matches.title[listings.listing_of_row] > 0
+        rows = (matches.title_of_group > 0)[matches.group][listings.listing_of_row]
         rows = rows if row_mask is None else rows & row_mask
         retrieved.append(_nearest_listings(listings, photo_queries["image"], rows, top_k))
     positions = np.unique(np.concatenate(retrieved)).astype(np.int64)
@@ -169,11 +168,16 @@ def collect_candidates(
         similarity["bm25"] = scores[positions]
     if query.text_embedding is not None:
         similarity["text"] = indexes.text.cosines(query.text_embedding, positions)
-    row = _first_rows(listings, positions, row_mask)
-    for source, photo_query in photo_queries.items():
-        similarity[source], row = _best_rows(listings, [photo_query], positions, row_mask)
+    photos = _PhotosOf(listings, positions, row_mask)
+    cosines = {
+        source: photo_query.photos.cosines(photo_query.vector, photos.rows)
+        for source, photo_query in photo_queries.items()
+    }
+    row = photos.first()
+    for source in photo_queries:
+        similarity[source], row = photos.best(cosines[source])
     if len(photo_queries) > 1:
-        both, row = _best_rows(listings, photo_queries.values(), positions, row_mask)
+        both, row = photos.best(np.mean([*cosines.values()], axis=0))
         by_photo = np.isin(positions, np.concatenate([results[name] for name in photo_queries]))
         similarity["multimodal"] = both
         results["multimodal"] = _most_similar(positions[by_photo], both[by_photo], top_k)
@@ -233,40 +237,39 @@ def _ranks(positions: Positions, results: Positions) -> NDArray[np.int32]:
     return ranks
 
 
-def _rows_of(
-    listings: ListingStore, positions: Positions, row_mask: Mask | None
-) -> tuple[Positions, Positions]:
-    """Return the rows of the listings' photos, and each row's index of its listing in ``positions``."""
-    rows, owners = listings.rows_of_all(positions)
-    if row_mask is None:
-        return rows, owners
-    selected = row_mask[rows]
-    return rows[selected], owners[selected]
+class _PhotosOf:
+    """The photos of some listings.
 
-
-def _first_rows(listings: ListingStore, positions: Positions, row_mask: Mask | None) -> Positions:
-    rows, owners = _rows_of(listings, positions, row_mask)
-    first = np.full(len(positions), -1, np.int64)
-    first[owners[::-1]] = rows[::-1]
-    return first
-
-
-def _best_rows(
-    listings: ListingStore,
-    queries: Collection[PhotoQuery],
-    positions: Positions,
-    row_mask: Mask | None,
-) -> tuple[NDArray[np.float32], Positions]:
-    """Return the similarity of each listing's most similar photo, and the row of that photo.
-
-    With several queries, the similarity is the mean of the cosines.
+    Attributes:
+        rows: int64, (photos,), their rows in the image index.
     """
-    rows, owners = _rows_of(listings, positions, row_mask)
-    cosines = np.mean([query.photos.cosines(query.vector, rows) for query in queries], axis=0)
-    best = np.full(len(positions), np.nan, np.float32)
-    row = np.full(len(positions), -1, np.int64)
-    # Sorted so that the most similar row is written last; among ties, the lowest row.
-    order = np.lexsort((-rows, cosines))
-    best[owners[order]] = cosines[order]
-    row[owners[order]] = rows[order]
-    return best, row
+
+    def __init__(self, listings: ListingStore, positions: Positions, row_mask: Mask | None) -> None:
+        rows, owners = listings.rows_of_all(positions)
+        if row_mask is not None:
+            selected = row_mask[rows]
+            rows, owners = rows[selected], owners[selected]
+        self.rows, self._owners, self._count = rows, owners, len(positions)
+
+    def first(self) -> Positions:
+        """Return the row of each listing's first photo; -1 if it has none."""
+        first = np.full(self._count, -1, np.int64)
+        first[self._owners[::-1]] = self.rows[::-1]
+        return first
+
+    def best(self, cosines: NDArray[np.float32]) -> tuple[NDArray[np.float32], Positions]:
+        """Return the similarity of each listing's most similar photo, and the row of that photo.
+
+        Args:
+            cosines: float32, (photos,).
+
+        Returns:
+            float32 and int64, (listings,); NaN and -1 for a listing without photos.
+        """
+        best = np.full(self._count, np.nan, np.float32)
+        row = np.full(self._count, -1, np.int64)
+        # Sorted so that the most similar row is written last; among ties, the lowest row.
+        order = np.lexsort((-self.rows, cosines))
+        best[self._owners[order]] = cosines[order]
+        row[self._owners[order]] = self.rows[order]
+        return best, row
