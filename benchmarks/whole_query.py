@@ -3,22 +3,24 @@
 Uses the release in FB_LAKE (``data`` by default): its listings, repeated, with vectors between real
 neighbors. 16 clients send titles, short titles, photos and both in turn, each waiting for its response; two
 threads search, like the server's on two cores. HTTP and the encoding of photos are not included: see
-``benchmarks/serving.py``. Then each stage by itself, on one thread.
+``benchmarks/serving.py``. Searches with and without the relevance model take turns. Then each stage by
+itself, on one thread. Then searches by words in each order, in turn; their results must equal brute force,
+which computes the probability of each listing by itself.
 
 Expected before measuring: 5 ms for the text, 5 ms to collect and 5 ms to rank at 10,000, on a core; so 16
 clients on two cores wait 16 x 15 / 2 = 120 ms. At 100,000 collecting takes twice as long: BM25 scans more
-documents, and graph searches go further.
+documents, and graph searches go further. A sort takes 1 ms more.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import faiss
 import numpy as np
@@ -35,15 +37,28 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.search_artifacts import SearchArtifacts
 from fb_marketplace_serving.search.bm25 import BM25Index
-from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.candidates import (
+    QueryVectors,
+    SearchIndexes,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.engine import SearchEngine, Sort
+from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listings.listing_store import ListingStore
+from fb_marketplace_serving.search.listings.listing_store import ListingStore, SortKey
+from fb_marketplace_serving.search.ranking.ranking_features import compute_features
+from fb_marketplace_serving.search.ranking.relevance import RelevanceFeatures
+
+ClientQuery = tuple[str, NDArray[np.float32] | None]
+"""A text, which may be empty, and the embedding of a photo."""
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_text.yml"
 CLIENTS, THREADS = 16, 2
 CLIENT_SEARCHES = 25
+TURNS = 5
 STAGE_SEARCHES = 100
+SORTED_SEARCHES = 100
+CHECKED_SEARCHES = 12
 
 
 def main() -> None:
@@ -63,7 +78,12 @@ def main() -> None:
     for size in args.sizes:
         searcher = repeat_listings(release, parts, size, parameters)
         print(f"\n{size:,} listings, {len(searcher.indexes.image):,} photos")
-        measure(searcher, parts, list(queries(release)))
+        plain = SearchEngine(searcher.indexes, parts.ranker, release.manifest.labels)
+        client_queries = list(queries(release))
+        compare_clients({"relevance": searcher, "no relevance": plain}, parts, client_queries)
+        for name, engine in (("", searcher), (", no relevance", plain)):
+            time_stages(engine, parts, client_queries, name)
+        compare_orders(searcher, parts, release, [text for text, _ in client_queries if text])
 
 
 def repeat_listings(
@@ -129,7 +149,7 @@ def repeat_documents(words: BM25Index, size: int) -> BM25Index:
     )
 
 
-def queries(release: Release) -> Iterator[tuple[str, NDArray[np.float32] | None]]:
+def queries(release: Release) -> Iterator[ClientQuery]:
     """Yield queries: text, and the embedding of a photo or None."""
     index = release.index
     for place, row in enumerate(np.linspace(0, len(index) - 1, 400).astype(int).tolist()):
@@ -143,7 +163,7 @@ def queries(release: Release) -> Iterator[tuple[str, NDArray[np.float32] | None]
         )[place % 4]
 
 
-def encode(parts: SearchArtifacts, query: tuple[str, NDArray[np.float32] | None]) -> QueryVectors:
+def encode(parts: SearchArtifacts, query: ClientQuery) -> QueryVectors:
     """Encode a query."""
     text, photo = query
     if not text:
@@ -154,29 +174,43 @@ def encode(parts: SearchArtifacts, query: tuple[str, NDArray[np.float32] | None]
     )
 
 
-def measure(
-    searcher: SearchEngine,
-    parts: SearchArtifacts,
-    client_queries: list[tuple[str, NDArray[np.float32] | None]],
+def compare_clients(
+    engines: dict[str, SearchEngine], parts: SearchArtifacts, client_queries: list[ClientQuery]
 ) -> None:
-    """Print the latency of clients, then of each stage by itself."""
+    """Print the latency of clients of each engine, in turn, and the ratio of throughputs."""
+    rates: dict[str, list[float]] = {}
+    waits: dict[str, list[float]] = {}
     with ThreadPoolExecutor(THREADS) as searching, ThreadPoolExecutor(CLIENTS) as clients:
+        for turn in range(TURNS + 1):
+            for name, engine in engines.items():
 
-        def one(turn: int) -> float:
-            started = time.perf_counter()
-            searching.submit(
-                lambda: searcher.search(encode(parts, client_queries[turn % len(client_queries)]))
-            ).result()
-            return time.perf_counter() - started
+                def one(number: int, engine: SearchEngine = engine) -> float:
+                    started = time.perf_counter()
+                    query = client_queries[number % len(client_queries)]
+                    searching.submit(lambda: engine.search(encode(parts, query))).result()
+                    return time.perf_counter() - started
 
-        list(clients.map(one, range(CLIENTS * 2)))
-        started = time.perf_counter()
-        waits = list(clients.map(one, range(CLIENTS * CLIENT_SEARCHES)))
-        seconds = time.perf_counter() - started
-    print(
-        f"  {CLIENTS} clients: {len(waits) / seconds:.0f} searches a second, "
-        f"p50 {1000 * statistics.median(waits):.1f} ms, p99 {1000 * np.quantile(waits, 0.99):.1f} ms"
-    )
+                started = time.perf_counter()
+                seconds = list(clients.map(one, range(CLIENTS * CLIENT_SEARCHES)))
+                if turn:  # The first is a warm-up.
+                    rate = len(seconds) / (time.perf_counter() - started)
+                    rates.setdefault(name, []).append(rate)
+                    waits.setdefault(name, []).extend(seconds)
+    for name, seconds in waits.items():
+        print(
+            f"  {CLIENTS} clients, {name}: {statistics.median(rates[name]):.0f} searches a second, "
+            f"p50 {1000 * statistics.median(seconds):.1f} ms, "
+            f"p99 {1000 * np.quantile(seconds, 0.99):.1f} ms"
+        )
+    first, second = rates.values()
+    ratios = [left / right for left, right in zip(first, second, strict=True)]
+    print(f"  {' / '.join(rates)}: {statistics.median(ratios):.2f}")
+
+
+def time_stages(
+    searcher: SearchEngine, parts: SearchArtifacts, client_queries: list[ClientQuery], name: str
+) -> None:
+    """Print the latency of each stage by itself."""
     stages: dict[str, list[float]] = {}
 
     @contextmanager
@@ -194,9 +228,80 @@ def measure(
     stages.pop("no text", None)
     for stage, times in stages.items():
         print(
-            f"  {stage}: p50 {1000 * statistics.median(times):.1f} ms, "
+            f"  {stage}{name}: p50 {1000 * statistics.median(times):.1f} ms, "
             f"p99 {1000 * np.quantile(times, 0.99):.1f} ms"
         )
+
+
+def compare_orders(
+    searcher: SearchEngine, parts: SearchArtifacts, release: Release, texts: list[str]
+) -> None:
+    """Print the latency of each order, in turn; raise an error if results differ from brute force."""
+    listings = searcher.listings
+    known = np.flatnonzero(~np.isnan(listings.features.latitude))
+    filters = SearchFilters()
+    orders = [order for order in get_args(SortKey) if order != "newest" or listings.has_dates]
+    if len(known):
+        features, first = listings.features, known[0]
+        filters = SearchFilters(
+            location=GeoFilter(float(features.latitude[first]), float(features.longitude[first]))
+        )
+    else:
+        orders.remove("distance")
+    times: dict[Sort, list[float]] = {}
+    for number, text in enumerate(texts[:SORTED_SEARCHES]):
+        query = encode(parts, (text, None))
+        expected = brute_force(parts, release, searcher, query, filters)
+        for order in ("relevance", *orders):
+            started = time.perf_counter()
+            hits = searcher.search(query, filters, order).hits
+            times.setdefault(order, []).append(time.perf_counter() - started)
+            if number < CHECKED_SEARCHES:
+                assert [[hit.position, *hit.duplicates] for hit in hits] == expected(order)
+    best = statistics.median(times["relevance"])
+    for order, seconds in times.items():
+        median = statistics.median(seconds)
+        print(f"  order {order}: p50 {1000 * median:.1f} ms, {median / best:.2f} x relevance")
+    checked = min(CHECKED_SEARCHES, len(texts)) * len(times)
+    print(f"  {checked} searches equal brute force over {len(listings):,} listings")
+
+
+def brute_force(
+    parts: SearchArtifacts,
+    release: Release,
+    searcher: SearchEngine,
+    query: QueryVectors,
+    filters: SearchFilters,
+) -> Callable[[Sort], list[list[int]]]:
+    """Return a function that sorts the relevant listings in an order: positions of each family."""
+    model, ranker, listings = parts.relevance_model, parts.ranker, searcher.listings
+    assert model is not None
+    assert ranker is not None
+
+    def sort(order: Sort) -> list[list[int]]:
+        every, labels = np.arange(len(listings)), release.manifest.labels
+        candidates = collect_candidates(searcher.indexes, query)
+        features = RelevanceFeatures(searcher.indexes, query, candidates, labels).of(every)
+        probability = model.probabilities(features)
+        scores = np.full(len(every), -np.inf)
+        scores[candidates.positions] = ranker.scores(
+            compute_features(candidates, query, listings, labels, filters.location)
+        )
+        keys = {
+            "newest": -listings.created_at,
+            "price_asc": listings.meant_price,
+            "price_desc": -listings.meant_price,
+        }.get(order, np.zeros(len(every)))
+        if order == "distance" and filters.location:
+            keys = listings.distances(filters.location)
+        ties = np.where(np.isinf(scores), -probability, 0.0)
+        families: dict[int, list[int]] = {}
+        for position in np.lexsort((every, ties, -scores, keys)).tolist():
+            if probability[position] >= model.threshold:
+                families.setdefault(listings.features.family[position], []).append(position)
+        return list(families.values())
+
+    return sort
 
 
 if __name__ == "__main__":
