@@ -1,5 +1,5 @@
-// The photo of a search: reduced, so that it uploads quickly and fits into the fragment of an address, which browsers
-// never send to a server.
+// The photo of a search: reduced and without metadata, such as its place, so that it uploads quickly and fits into the
+// fragment of an address, which browsers never send to a server.
 
 const SIDE = 256;          // the encoder sees no more
 const MAX_BYTES = 10_000;  // 13,000 characters in an address

@@ -193,7 +193,10 @@ export function showListings(search, { clearFilters, narrow, explain, ignore, se
   find("filters-done").textContent = text("show_listings", { count: search.total ?? search.hits.length });
   showEnd(search);
   if (!search.hits.length && filtered) error.replaceChildren(button(text("clear_filters"), clearFilters));
-  else if (!search.hits.length && searched) error.replaceChildren(button(text("show_all"), () => searchWords("")));
+  else if (!search.hits.length && searched) {
+    const label = text(search.photo ? "search_photo_only" : "show_all");
+    error.replaceChildren(button(label, () => searchWords("")));
+  }
 }
 
 function showEnd({ stale, ended, total, hits: shown, limit }) {
