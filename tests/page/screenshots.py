@@ -96,7 +96,7 @@ def _time_of_first_results(browser: "Browser", address: str) -> float:
     page = browser.new_context(viewport=DESK).new_page()
     page.add_init_script(TIME_OF_RESULTS)
     page.goto(f"{address}?q={WORDS.replace(' ', '+')}")
-    page.wait_for_function("window.shown")
+    page.wait_for_function("() => window.shown")
     shown = float(page.evaluate("window.shown"))
     page.context.close()
     return shown
@@ -124,7 +124,7 @@ def _type(page: "Page") -> None:
 
 
 def _combine(page: "Page") -> None:
-    _say(page, "but in red")
+    _say(page, "in red")
 
 
 def _save_search(page: "Page") -> None:
