@@ -58,6 +58,7 @@ def main() -> int:
             ("keyboard", "light", DESK),
             ("saved", "light", DESK),
             ("broken-file", "light", DESK),
+            ("item", "light", DESK),
             ("phone", "light", PHONE),
             ("phone-dark", "dark", PHONE),
         ]:
@@ -123,6 +124,12 @@ def _type(page: "Page") -> None:
     page.keyboard.press("ArrowDown")
 
 
+def _open_listing(page: "Page") -> None:
+    _say(page)
+    page.locator("#hits a.listing").nth(1).click()
+    page.locator("#similar .tile.loaded").first.wait_for()
+
+
 def _combine(page: "Page") -> None:
     _say(page, "in red")
 
@@ -166,6 +173,7 @@ _ACTS = {
     "words": _say,
     "typing": _type,
     "both": _combine,
+    "item": _open_listing,
     "saved": _save_search,
     "phone-dark": _say,
     "why": _ask_why,
