@@ -13,6 +13,10 @@ from fb_marketplace.evaluation.relevance import SAME_PATH
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.ranking import RelevanceParameters
 from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.composed_queries import (
+    COMPOSED,
+    make_composed_queries,
+)
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.lambdamart import model_text, split_groups
 from fb_marketplace.pipelines.ranking.reworded_queries import reworded_queries
@@ -58,7 +62,7 @@ def train_relevance(
     """Train the model on searches for the validation listings.
 
     A listing is relevant if it has the category path of the listing that the search is for, or if its title
-    has all words of the search. Nothing is relevant to nonsense.
+    has all words of the search; both for composed queries. Nothing is relevant to nonsense.
 
     Args:
         ranking_corpus: the listings.
@@ -165,9 +169,11 @@ def relevance_queries(
     Queries in other words than the title are among them. Without them, the model learns that words of
     descriptions mean little. A sample of at most ``max_queries`` is drawn.
     """
-    queries = make_queries(data.products, data.splits, data.duplicate_groups, split)
+    tables = data.products, data.splits, data.duplicate_groups
+    queries = make_queries(*tables, split)
     members = sorted({(query.product_id, query.group) for query in queries})
     queries += reworded_queries(data.products, members)
+    queries += make_composed_queries(*tables, split)
     queries += word_queries(data.products, data.splits, split, parameters.seed)
     chance = random.Random(parameters.seed)
     if len(queries) > parameters.max_queries:
@@ -238,7 +244,8 @@ def judge_relevance(
         return has_all, has_all
     if query.words:
         has_all = corpus.indexes.bm25.match(query.words).title >= ALL_TERMS
-    return (corpus.grades(query) >= SAME_PATH) | has_all, has_all
+    is_graded = corpus.grades(query) >= SAME_PATH
+    return is_graded if query.kind == COMPOSED else is_graded | has_all, has_all
 
 
 def nonsense_query(chance: random.Random, number: int) -> SearchQuery:

@@ -13,7 +13,12 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search.candidates import CandidateSet, QueryVectors, SearchIndexes
+from fb_marketplace_serving.search.candidates import (
+    RRF_K,
+    CandidateSet,
+    QueryVectors,
+    SearchIndexes,
+)
 from fb_marketplace_serving.search.listings.listing_store import Mask, Positions, ranks
 from fb_marketplace_serving.search.ranking.ranker import RankerError, load_booster
 from fb_marketplace_serving.search.ranking.ranking_features import FEEDBACK_DOCS, photo_categories
@@ -28,15 +33,16 @@ RELEVANCE_FEATURES: Final = (
     "best_path_vote",
     "best_category_vote",
     "photo_category",
+    "photo_path",
     "photo_similarity",
     "photo_similarity_gap",
     "best_photo_similarity",
 )
 """In order: shares of the query's terms, weighted by their rarity, in the title, in the text, and unknown
 to the market; number of terms; shares of the votes for the listing's path and root category, and the
-largest of each; the photo's probability of the root category; the photo's similarity if the photo source
-found the listing, its distance from the best one, and the best one. NaN if the query lacks words or a
-photo."""
+largest of each; the photo's probability of the root category; share of the votes of similar photos for the
+path; the photo's similarity if the photo source found the listing, its distance from the best one, and the
+best one. NaN if the query lacks words or a photo."""
 
 INCREASING: Final = frozenset(
     {
@@ -45,6 +51,7 @@ INCREASING: Final = frozenset(
         "voted_path",
         "voted_category",
         "photo_category",
+        "photo_path",
         "photo_similarity",
         "photo_similarity_gap",
     }
@@ -54,7 +61,7 @@ INCREASING: Final = frozenset(
 MONOTONE_CONSTRAINTS: Final = tuple(int(name in INCREASING) for name in RELEVANCE_FEATURES)
 """LightGBM's parameter for a model of these."""
 
-OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category")
+OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category", "photo_path")
 """Features that depend on the listing's category only."""
 
 ROUNDING: Final = 1e-9
@@ -101,9 +108,16 @@ class RelevanceFeatures:
         self._total = float(votes[1].sum())
         self._path_votes = _count(self.listings.path, len(self.listings.paths), *votes)
         self._root_votes = _count(self.listings.root, len(self.listings.categories), *votes)
+        image_ranks = candidates.rank.get("image", np.zeros(len(candidates), np.int32))
+        similar = np.flatnonzero((image_ranks > 0) & (image_ranks <= FEEDBACK_DOCS))
+        self._own_photo = _SomeListings(
+            candidates.positions[similar], 1 / (RRF_K + image_ranks[similar])
+        )
+        self._photo_votes = _count(self.listings.path, len(self.listings.paths), *self._own_photo)
         # Paths with equal votes form a class: those without votes that have a root category in common.
         self._class_of_path = self.listings.root_of_path.copy()
-        voted, roots = np.flatnonzero(self._path_votes), len(self.listings.categories)
+        voted = np.flatnonzero(self._path_votes + self._photo_votes)
+        roots = len(self.listings.categories)
         self._class_of_path[voted] = roots + np.arange(len(voted))
         self._path_of_class = np.full(roots + len(voted), -1, np.int64)
         self._path_of_class[self._class_of_path] = np.arange(len(self.listings.paths))
@@ -141,6 +155,7 @@ class RelevanceFeatures:
             self.listings.path[positions],
             0 if self._matches is None else self._matches.group[positions],
             self._own.look_up(positions, 0.0),
+            self._own_photo.look_up(positions, 0.0),
             self._photos.look_up(positions, np.nan),
         )
 
@@ -192,6 +207,7 @@ class RelevanceFeatures:
         path: NDArray[np.integer],
         terms: NDArray[np.integer] | int,
         own: NDArray[np.float64] | float = 0.0,
+        own_photo: NDArray[np.float64] | float = 0.0,
         similarity: NDArray[np.float64] | float = np.nan,
     ) -> NDArray[np.float64]:
         """Build rows of features.
@@ -200,6 +216,7 @@ class RelevanceFeatures:
             path: category paths of the listings.
             terms: groups of the listings by the terms that they have; 0 for none.
             own: weight of the listing's own vote, which does not count.
+            own_photo: the same among similar photos.
             similarity: similarity by the photo source.
         """
         root = self.listings.root_of_path[path]
@@ -220,6 +237,8 @@ class RelevanceFeatures:
         if len(self._photos.values):
             best = float(self._photos.values.max())
             columns["best_photo_similarity"] = best
+            votes = np.maximum(self._own_photo.values.sum() - own_photo, 1e-12)
+            columns["photo_path"] = (self._photo_votes[path] - own_photo) / votes
             columns["photo_similarity"] = similarity
             columns["photo_similarity_gap"] = similarity - best
         rows = np.full((len(path), len(RELEVANCE_FEATURES)), np.nan)
