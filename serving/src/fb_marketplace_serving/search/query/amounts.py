@@ -113,7 +113,7 @@ _RULES: Final = (
     _rule("around", rf"(?:around|about|approx(?:imately)?|roughly|~)\s*{_ANY}", None),
 )
 
-_CHEAP: Final = re.compile(r"\b(?:cheap|cheapest|inexpensive)\b(?! trick)", re.I)
+_CHEAP: Final = re.compile(r"\b(?:cheap|cheaper|cheapest|inexpensive)\b(?! trick)", re.I)
 
 
 class PricePhrase(NamedTuple):

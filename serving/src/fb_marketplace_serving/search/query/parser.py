@@ -1,7 +1,7 @@
-"""Query parser: finds prices, places, categories, conditions and colours in a query.
+"""Query parser: finds prices, places, categories, conditions, colours and references in a query.
 
-In doubt, a rule matches nothing. Prices and places become filters, so they are removed from the words. The
-other phrases stay among the words, and are only labelled.
+In doubt, a rule matches nothing. Prices and places become filters, and references ("this, but in") mean the
+photo, so they are removed from the words. The other phrases stay among the words, and are only labelled.
 """
 
 import re
@@ -13,7 +13,7 @@ from fb_marketplace_serving.search.query.amounts import PricePhrase, find_prices
 from fb_marketplace_serving.search.query.lexicon import COLOURS, CONDITIONS, NAMES, ORDINARY_WORDS
 from fb_marketplace_serving.search.tokenizer import terms, words
 
-Kind = Literal["price", "place", "category", "condition", "colour"]
+Kind = Literal["price", "place", "category", "condition", "colour", "reference"]
 
 FindTown = Callable[[str], str | None]
 
@@ -23,6 +23,9 @@ PLACE_RADIUS_KM: Final = 25.0
 KM_PER_MILE: Final = 1.609344
 
 MAX_TOWN_WORDS: Final = 4
+
+PHOTO: Final = "photo"
+"""Meaning of a reference."""
 
 _NOT_TOWNS: Final = ORDINARY_WORDS | COLOURS.keys()
 
@@ -38,6 +41,16 @@ _BEFORE_TOWN: Final = re.compile(
 )
 _OR: Final = re.compile(r"\s*(?:or|and|&|/)\s+[^\W\d_]", re.I)
 """Another place: a search has one."""
+
+_REFERENCE: Final = re.compile(
+    r"\s*(?:"
+    r"(?:(?:the )?same(?: (?:one|thing|item))?|th(?:is|at|ese|ose)(?: ones?)?|"
+    r"(?:(?:something|anything|one) )?(?:like|similar to) th(?:is|at|ese|ose)(?: ones?)?|similar)"
+    r"(?:,?\s+(?:but(?:,? (?:only|just))?(?: (?:in|with|made of))?|only in|just in|in|made of)\b|(?=\s*\|))"
+    rf"|but(?: in)?\b|(?:only )?in(?= (?:{'|'.join(sorted(COLOURS))})\b))[\s,]*",
+    re.I,
+)
+"""The beginning of a query that means the photo: "this, but in red". Phrases are blanked."""
 
 _EDGES: Final = " \t,;:-–"
 
@@ -78,7 +91,7 @@ class ParsedQuery(NamedTuple):
     """A query and its meaning.
 
     Attributes:
-        words: the text to search for: the query without prices and places.
+        words: the text to search for: the query without prices, places and references.
         phrases: the phrases, in order.
     """
 
@@ -160,6 +173,8 @@ def parse_query(
         phrases += [
             _price_phrase(text, price) for price in find_prices(_blank(text, phrases), currencies)
         ]
+    if "reference" not in ignored:
+        phrases += _find_reference(text, _blank(text, phrases))
     finders: tuple[tuple[Kind, _Find], ...] = (
         ("category", lambda tokens, start: _match_category(tokens, start, categories)),
         ("condition", lambda tokens, start: _match_phrase(tokens, start, CONDITIONS)),
@@ -200,6 +215,15 @@ def _find_places(text: str, find_town: FindTown) -> list[Phrase]:
     return []
 
 
+def _find_reference(text: str, remaining: str) -> list[Phrase]:
+    """Return the reference that a text begins with, in a list; an empty list if there is none."""
+    match = _REFERENCE.match(remaining)
+    # The whole text may be a title: "This".
+    if match is None or match.end() == len(text):
+        return []
+    return [Phrase(*match.span(), "reference", match[0].strip(_EDGES), PHOTO)]
+
+
 def _radius(match: re.Match[str]) -> float:
     if match["radius"] is None:
         return PLACE_RADIUS_KM
@@ -224,8 +248,8 @@ def _blank(text: str, phrases: list[Phrase]) -> str:
 
 
 def _words(text: str, phrases: list[Phrase]) -> str:
-    """Return a text without its filters. A text without filters is returned as it is."""
-    filters = [phrase for phrase in phrases if phrase.kind in ("price", "place")]
+    """Return a text without its filters and references. A text without them is returned as it is."""
+    filters = [phrase for phrase in phrases if phrase.kind in ("price", "place", "reference")]
     if not filters:
         return text
     rest = _blank(text, filters)

@@ -18,7 +18,7 @@ from fb_marketplace_serving.server.schemas.listings import (
 MAX_QUERY_LENGTH: Final = 200
 """Characters of a query or a place."""
 
-Ignorable = Literal["spelling", "price", "place", "category", "condition", "colour"]
+Ignorable = Literal["spelling", "price", "place", "category", "condition", "colour", "reference"]
 IGNORABLE: Final[tuple[str, ...]] = get_args(Ignorable)
 
 _HIT: Final[dict[str, Any]] = (
@@ -179,13 +179,17 @@ class PlaceFilter(BaseModel):
 
 
 class Interpretation(BaseModel):
-    """A phrase of the search text and its meaning. Prices and places filter; the others are words only."""
+    """A phrase of the search text and its meaning.
+
+    Prices and places filter, and references are not searched for. The others are words only.
+    """
 
     kind: Kind = Field(description="The phrase is only searched for with `ignore=<kind>`.")
     text: str = Field(description="The phrase as typed.")
     value: PriceFilter | PlaceFilter | str | None = Field(
-        description="Price bounds, place, category path, condition or colour. Null if it could not be "
-        "applied: `near me` without `near`, or `cheap` if no match has a price."
+        description="Price bounds, place, category path, condition, colour, or `photo` for a reference "
+        "(`this, but in`). Null if it could not be applied: `near me` without `near`, or `cheap` if no "
+        "match has a price."
     )
 
 
