@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,13 +18,12 @@ from fb_marketplace.pipelines.ranking.served.search import ServedSearch
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace.pipelines.ranking.train_relevance import judge_relevance, nonsense_query
 from fb_marketplace_serving.search.engine import Sort
-from fb_marketplace_serving.search.listings.listing_store import SortKey
 
 PRECISION: Final = "precision"
 TITLE_RECALL: Final = "title_recall"
 SORTED_PRECISION: Final = f"sorted_precision_at_{DEPTH}"
 
-SORTS: Final[tuple[Sort, ...]] = ("relevance", *get_args(SortKey))
+SORTS: Final[tuple[Sort, ...]] = ("relevance", "newest", "price_asc", "distance")
 NONSENSE_QUERIES: Final = 100
 
 
