@@ -154,6 +154,8 @@ def test_theme_is_kept_and_follows_the_system_again(open_page, shop_server, expe
     page.reload()
     expect(switch).to_have_attribute("aria-pressed", "true")
     assert page.evaluate(dark)
+    page.goto(f"{shop_server}/item/prd-Reds-0")
+    assert page.evaluate(dark)
     switch.click()
     assert page.evaluate("localStorage.getItem('fb-marketplace-theme')") is None
     page.emulate_media(color_scheme="dark")

@@ -368,3 +368,19 @@ def test_category_of_words_can_be_chosen(shop_page, expect):
 
     expect(page).to_have_url(re.compile("category=Greens"))
     assert all(product.startswith("prd-Greens") for product in products(page))
+
+
+def test_start_page_shows_all_listings_without_dates(open_page, shop_server, expect):
+    page = open_page(f"{shop_server}/?q=chair")
+    problem = {"type": "about:blank", "title": "Invalid", "status": 422, "detail": "no dates"}
+    page.route(
+        re.compile("sort=newest"),
+        lambda route: route.fulfill(
+            status=422, content_type="application/problem+json", json=problem
+        ),
+    )
+    expect(cards(page).first).to_be_visible()
+    page.get_by_role("link", name="fb-marketplace, start page").click()
+
+    expect(page.locator("#heading")).to_have_text("All listings")
+    expect(page.locator("#status")).to_have_text("24 listings and 1 duplicate.")
