@@ -90,7 +90,8 @@ class SearchEngine:
             top_k: listings per source.
             min_relevance: minimum probability of being relevant. All listings that reach it are results; it
                 changes neither scores nor their order. 0: the candidates of all sources are the results.
-                None: the model's threshold if the query has words, else 0.
+                None: the model's threshold if the query has words, else 0. It is 0, too, if the query has
+                words and a photo, and no listing reaches the threshold.
             timer: returns a context manager that times a stage.
 
         Raises:
@@ -116,6 +117,7 @@ class SearchEngine:
                 )
                 relevance = Relevance(self._relevance, relevance_features)
                 nearest = relevance_features.nearest_path
+            is_default = min_relevance is None
             if min_relevance is None:
                 min_relevance = (
                     self._relevance.threshold if self._relevance and query.words else 0.0
@@ -123,6 +125,9 @@ class SearchEngine:
             chosen, others = np.arange(len(candidates)), np.empty(0, np.int64)
             if relevance is not None and min_relevance > 0:
                 chosen, others = relevance.at_least(min_relevance, mask)
+                if is_default and query.photo is not None and not len(chosen) + len(others):
+                    # As for the photo alone: something similar may still help.
+                    min_relevance, chosen = 0.0, np.arange(len(candidates))
             listed = self._rank(candidates, features, chosen, others)
             hits = self._fold(listed, filters, sort)
             if diversity and sort == "relevance":

@@ -153,6 +153,20 @@ def test_default_threshold_is_for_words_only(engine):
     assert engine.search(photo, min_relevance=0.2).min_relevance == 0.2
 
 
+def test_photo_and_words_without_relevant_listings_return_candidates(small, ranker):
+    """As the photo alone would. The given threshold holds, and so does that of words."""
+    strict = RelevanceModel.from_bytes(relevance_model(1.0))
+    engine = SearchEngine(small.searched, ranker, LABELS, strict)
+    both = next(query for query, _ in queries(50) if query.words and query.photo is not None)
+
+    results = engine.search(both)
+
+    assert results.min_relevance == 0.0
+    assert results.total_listings == len(results.candidates)
+    assert engine.search(both, min_relevance=1.0).hits[:] == []
+    assert engine.search(both.without_photo()).hits[:] == []
+
+
 def test_nothing_relevant_is_said_with_the_nearest_category(small, engine):
     query = next(query for query, _ in queries(50) if query.words)
 
