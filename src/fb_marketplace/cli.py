@@ -89,7 +89,7 @@ cli.add_command(
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def summary(env: str | None, conf_source: str | None) -> None:
     """Summarize the last run and show example queries."""
-    from fb_marketplace.evaluation.summary import format_summary
+    from fb_marketplace.evaluation.summary import TrainedModel, format_summary
 
     with (
         _one_line_errors(),
@@ -97,9 +97,16 @@ def summary(env: str | None, conf_source: str | None) -> None:
     ):
         catalog = session.load_context().catalog
         manifest = catalog.load("release")
-        version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
-        report = catalog.load("cleaning_report", version=version)
-        click.echo(format_summary(manifest, report, catalog.load("lake").url))
+        records = catalog.load("run_records")
+        versions = records.latest(["cleaning_report", "drift_report"])
+        report = catalog.load("cleaning_report", version=versions["cleaning_report"])
+        drift = (
+            catalog.load("drift_report", version=versions["drift_report"])
+            if "drift_report" in versions
+            else None
+        )
+        models = [TrainedModel(name, *clock) for name, clock in sorted(records.trainings().items())]
+        click.echo(format_summary(manifest, report, catalog.load("lake").url, models, drift))
 
 
 def _doctor(

@@ -1,9 +1,11 @@
 """Summary of the last run: data, metrics of the release, and example queries."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 from fb_marketplace.evaluation.console import format_estimate
+from fb_marketplace.storage.lake_layout import started_at
 from fb_marketplace_serving.release.manifest import Manifest
 
 _PHOTO_QUERIES: Final = (
@@ -12,13 +14,35 @@ _PHOTO_QUERIES: Final = (
 )
 
 
-def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: str) -> str:
+class TrainedModel(NamedTuple):
+    """The latest training of a model.
+
+    Attributes:
+        node: name of the node that trained it.
+        version: version of the run that trained it.
+        changed_share: share of its data that has changed since.
+    """
+
+    node: str
+    version: str
+    changed_share: float
+
+
+def format_summary(
+    manifest: Manifest,
+    cleaning_report: dict[str, Any],
+    lake: str,
+    models: Sequence[TrainedModel] = (),
+    drift: dict[str, Any] | None = None,
+) -> str:
     """Format the summary for a terminal.
 
     Args:
         manifest: manifest of the current release.
         cleaning_report: counts of accepted and rejected rows.
         lake: URL of the lake.
+        models: the trained models.
+        drift: how far the listings are from those that the network was trained on.
 
     Returns:
         Lines of text.
@@ -42,6 +66,7 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
             *(("", "The release lacks:") if manifest.lacks else ()),
             *(f"  {part.replace('_', ' ')}: {reason}" for part, reason in manifest.lacks.items()),
             "",
+            *_clocks(models, drift),
             "Example queries:",
             "  make serve",
             *(() if "photo_search" in manifest.lacks else _PHOTO_QUERIES),
@@ -49,6 +74,22 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
             "Explore: make viz, make lab",
         ]
     )
+
+
+def _clocks(models: Sequence[TrainedModel], drift: dict[str, Any] | None) -> Iterator[str]:
+    if models:
+        yield "Trained:"
+    for model in models:
+        age = (datetime.now(UTC) - started_at(model.version)).days
+        yield (
+            f"  {model.node.rpartition('.')[2]:22} {model.version[:10]}, {age:,} days ago; "
+            f"{model.changed_share:.1%} of the data changed since"
+        )
+    if drift:
+        reasons = "; ".join(drift["reasons"])
+        yield f"  retraining of the network is {f'due: {reasons}' if reasons else 'not due'}"
+    if models:
+        yield ""
 
 
 def _metrics(metrics: Any) -> Iterator[str]:

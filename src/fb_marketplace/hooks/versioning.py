@@ -127,6 +127,7 @@ class VersioningHooks:
             seconds={
                 node.name: round(node.seconds, 3) for node in state.report.nodes if not node.skipped
             },
+            retained=state.retained,
         )
         records = catalog.load("run_records")
         records.lake.sync(

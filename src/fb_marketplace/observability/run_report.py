@@ -38,6 +38,7 @@ class NodeReport:
         failed: whether the run ended in this node.
         skipped: whether the outputs of an earlier run were reused without executing the node.
         reason: why the node was skipped, if it cannot create its outputs; empty if it can.
+        retained: why a model was not trained again although its data has changed; empty if it was.
     """
 
     name: str
@@ -51,6 +52,7 @@ class NodeReport:
     failed: bool = False
     skipped: bool = False
     reason: str = ""
+    retained: str = ""
 
     @property
     def short_name(self) -> str:
@@ -86,6 +88,8 @@ class NodeReport:
             report["changes"] = self.changes
         if self.reason:
             report["reason"] = self.reason
+        if self.retained:
+            report["retained"] = self.retained
         if self.peak.child is not None:
             report["largest_child_mb"] = round(self.peak.child / 1e6, 1)
         report["inputs"] = self.inputs
@@ -98,6 +102,8 @@ class NodeReport:
         """Return the report as a line of text."""
         if self.reason:
             return f"{self.short_name:28} skipped: {self.reason}"
+        if self.retained:
+            return f"{self.short_name:28} kept: {self.retained}"
         work = [
             f"{count.task}: {_format_counts(count.computed, count.reused)}" for count in self.work
         ]
@@ -156,6 +162,14 @@ class RunReport:
         self.end_node()
         self.nodes.append(NodeReport(name, skipped=True))
         self._reused.append(name)
+
+    def keep_node(self, name: str, reason: str) -> None:
+        """Add a node whose model is kept although its data has changed."""
+        self.end_node()
+        self._log_reused()
+        node = NodeReport(name, skipped=True, retained=reason)
+        self.nodes.append(node)
+        logger.info("[%s] %s", self._position(name), node.line())
 
     def skip_node(self, name: str, reason: str) -> None:
         """End a node that cannot create its outputs."""

@@ -1,9 +1,9 @@
 """Base class of all parameter models, and value types that they share."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -31,3 +31,32 @@ class Parameters(BaseModel):
         if old:
             raise ValueError("; ".join(f"`{key}` is now `{cls.renamed[key]}`" for key in old))
         return values
+
+
+class WhenGrown(Parameters):
+    """Train again once this share of the training data is new or gone."""
+
+    when_grown: Positive
+
+
+def _check_retrain(value: Any) -> Any:
+    is_share = isinstance(value, WhenGrown | Mapping)
+    if not is_share and value not in ("always", "on_recipe_change"):
+        raise ValueError(
+            f"retrain is {value!r}; expected always, on_recipe_change, or {{when_grown: <share>}}"
+        )
+    return value
+
+
+RetrainRule = Annotated[
+    Literal["always", "on_recipe_change"] | WhenGrown, BeforeValidator(_check_retrain)
+]
+
+
+class RetrainedParameters(Parameters):
+    """Parameters of a model, with the rule that says when changed data trains it again.
+
+    The rule is not part of the recipe: it is excluded from digests and cards.
+    """
+
+    retrain: Annotated[RetrainRule, Field(exclude=True)] = "on_recipe_change"

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fb_marketplace.parameters.base import Count, Parameters, Share
+from fb_marketplace.parameters.base import Count, Parameters, RetrainedParameters, Share
 
 
 class TextFeatureParameters(Parameters):
@@ -75,7 +75,7 @@ class CategoryModelParameters(Parameters):
     pixel_C: Annotated[float, Field(gt=0)]
 
 
-class BaselineParameters(Parameters):
+class BaselineParameters(RetrainedParameters):
     """Baseline models, their cross-validation folds, and the bootstrap."""
 
     text: TextFeatureParameters

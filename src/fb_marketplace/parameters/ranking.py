@@ -5,10 +5,17 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Seed
+from fb_marketplace.parameters.base import (
+    Count,
+    NotNegative,
+    Parameters,
+    Positive,
+    RetrainedParameters,
+    Seed,
+)
 
 
-class RankerParameters(Parameters):
+class RankerParameters(RetrainedParameters):
     """Training of the ranker, with LightGBM's parameter names for the trees."""
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -39,7 +46,7 @@ class RankerParameters(Parameters):
     max_click_weight: Annotated[float, Field(ge=1)]
 
 
-class RelevanceParameters(Parameters):
+class RelevanceParameters(RetrainedParameters):
     """Training of the model that predicts which listings are relevant, with LightGBM's parameter names."""
 
     precision: Annotated[float, Field(gt=0, le=1)]

@@ -5,10 +5,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Seed, Share
+from fb_marketplace.parameters.base import (
+    Count,
+    NotNegative,
+    Parameters,
+    Positive,
+    RetrainedParameters,
+    Seed,
+    Share,
+)
 
 
-class TextEncoderParameters(Parameters):
+class TextEncoderParameters(RetrainedParameters):
     """Weights and precision of the sentence encoder."""
 
     weights: Literal["package", "random"]
@@ -26,7 +34,7 @@ class BM25Parameters(Parameters):
     title_weight: Count
 
 
-class ProjectionParameters(Parameters):
+class ProjectionParameters(RetrainedParameters):
     """Training of the projection of texts and photos into a common space."""
 
     renamed: ClassVar[Mapping[str, str]] = {

@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Seed, Share
+from fb_marketplace.parameters.base import (
+    Count,
+    NotNegative,
+    Parameters,
+    Positive,
+    RetrainedParameters,
+    Seed,
+    Share,
+)
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -116,6 +124,16 @@ class AbstentionErrors(Parameters):
     products_with_text: MaxError
 
 
+class DriftParameters(Parameters):
+    """Limits of the drift since the training of the network. Beyond one of them, a retraining is due."""
+
+    max_changed_share: Annotated[Positive, Field(description="of the listings, new or gone")] = 0.2
+    max_psi: Annotated[Positive, Field(description="of the label mix, or of the embeddings")] = 0.2
+    max_accuracy_drop: Annotated[
+        Share, Field(description="on new listings, if it is also outside their interval")
+    ] = 0.05
+
+
 class EvaluationParameters(Parameters):
     """Evaluation of category predictions, and abstention."""
 
@@ -127,6 +145,7 @@ class EvaluationParameters(Parameters):
     calibration_bins: Count
     max_error_when_answering: AbstentionErrors
     num_worst_errors: Count
+    drift: DriftParameters = DriftParameters()
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed
@@ -137,7 +156,7 @@ class EvaluationParameters(Parameters):
         return self.bootstrap_samples, self.confidence, self.seed
 
 
-class VisionParameters(Parameters):
+class VisionParameters(RetrainedParameters):
     """The backbone, its training, the embedding and the served encoder."""
 
     renamed: ClassVar[Mapping[str, str]] = {

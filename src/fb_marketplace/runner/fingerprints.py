@@ -75,6 +75,12 @@ def content_digest(name: str, catalog: DataCatalog) -> str:
     return _files_digest(filesystem, str(dataset._get_load_path()))
 
 
+def affects_outputs(dataset: Any) -> bool:
+    """Check whether outputs depend on a dataset; its catalog entry may say that they do not."""
+    metadata = getattr(dataset, "metadata", None) or {}
+    return bool(metadata.get("affects_outputs", True))
+
+
 def is_parameter(name: str) -> bool:
     """Check whether a dataset is a parameter."""
     return name == "parameters" or name.startswith("params:")

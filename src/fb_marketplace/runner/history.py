@@ -60,11 +60,16 @@ class History:
         """List the reasons why the latest outputs of a node cannot be reused; empty if they can."""
         if node.name not in self.executions:
             return ["first run"]
-        earlier, version = self.executions[node.name]
+        earlier, _ = self.executions[node.name]
         if changes := fingerprint.changes_since(earlier):
             return changes
         if unknown := [name for name, value in fingerprint.inputs.items() if value == UNKNOWN]:
             return unknown
+        return self.missing_outputs(node, catalog)
+
+    def missing_outputs(self, node: Node, catalog: DataCatalog) -> list[str]:
+        """List the outputs of a node's latest execution that do not exist."""
+        _, version = self.executions[node.name]
         return [
             f"{name} is missing"
             for name in node.outputs

@@ -14,10 +14,17 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
-from fb_marketplace.runner.fingerprints import content_digest, digest, node_fingerprint
+from fb_marketplace.parameters.base import RetrainRule
+from fb_marketplace.runner.fingerprints import (
+    affects_outputs,
+    content_digest,
+    digest,
+    node_fingerprint,
+)
 from fb_marketplace.runner.history import History
 from fb_marketplace.runner.order import order_by_stage
 from fb_marketplace.runner.run_state import replace_with_skipped, run_state
+from fb_marketplace.runner.training import TrainingNodes
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.run_records import NodeFingerprint
 
@@ -32,6 +39,9 @@ class IncrementalRunner(SequentialRunner):
     of its catalog entries differ from those of its latest outputs. If a node writes the same content
     again, nodes that read it are reused. A node whose outputs stay in memory runs only if a node that is
     executed reads them.
+
+    A node that trains a model, tagged ``fit``, is reused although its data has changed if the rule in its
+    parameters, ``retrain``, says so; see :class:`TrainingNodes`.
 
     A node that raises :class:`InsufficientDataError` is skipped, and so is each node that needs one of its
     outputs.
@@ -80,6 +90,9 @@ class _Run:
         self._in_memory: dict[str, str] = {}
         self._fingerprints: dict[str, NodeFingerprint] = {}
         self._state.skipped |= _skipped_inputs(pipeline, catalog)
+        self._trainings = TrainingNodes(
+            pipeline, catalog, self._fingerprints, self._state.skipped, self._digest
+        )
 
     def process(self, node: Node) -> None:
         """Execute, reuse, skip or defer a node."""
@@ -94,6 +107,12 @@ class _Run:
             self._deferred |= dict.fromkeys(in_memory, node)
             return
         changes = self._changes(node, fingerprint)
+        retained = ""
+        if changes and (rule := self._trainings.rule(node)):
+            inputs = self._trainings.inputs(node)
+            fingerprint = fingerprint.model_copy(update={"training": inputs})
+            self._fingerprints[node.name] = fingerprint
+            changes, retained = self._changes_of_recipe(node, rule, changes)
         if changes:
             self._execute(node, changes)
             return
@@ -107,7 +126,10 @@ class _Run:
             self._set_version(name, version)
             self._state.reused[name] = version
         self._deferred |= dict.fromkeys(in_memory, node)
-        self._state.report.reuse_node(node.name)
+        if retained:
+            self._state.report.keep_node(node.name, retained)
+        else:
+            self._state.report.reuse_node(node.name)
 
     def _execute(self, node: Node, changes: list[str]) -> None:
         for name in node.inputs:
@@ -154,13 +176,29 @@ class _Run:
             return [REQUESTED]
         return self._history.changes(node, fingerprint, self._catalog)
 
+    def _changes_of_recipe(
+        self, node: Node, rule: RetrainRule, changes: list[str]
+    ) -> tuple[list[str], str]:
+        """Return the reasons to train again; or none, and why the model is kept."""
+        was_skipped = any(name in self._history.skipped for name in node.outputs)
+        is_new = node.name not in self._history.executions or not self._runner.is_incremental
+        if rule == "always" or is_new or was_skipped:
+            return changes, ""
+        earlier, version = self._history.executions[node.name]
+        reasons, change = self._trainings.decide(rule, earlier, self._fingerprints[node.name])
+        reasons += self._history.missing_outputs(node, self._catalog)
+        if reasons:
+            return reasons, ""
+        self._state.retained[node.name] = round(change.share, 4)
+        return [], (
+            f"trained on {version}, data changed since (+{change.new:.1%}, -{change.gone:.1%})"
+        )
+
     def _input_digests(self, node: Node) -> dict[str, str]:
         return {
             name: self._digest(name)
             for name in sorted(set(node.inputs))
-            if (getattr(self._catalog.get(name), "metadata", None) or {}).get(
-                "affects_outputs", True
-            )
+            if affects_outputs(self._catalog.get(name))
         }
 
     def _digest(self, name: str) -> str:

@@ -27,6 +27,7 @@ class RunState:
         reused: version of each dataset that the run reused instead of computing it.
         skipped: reason for each dataset that could not be created.
         newly_skipped: those that the latest run could create, or skipped for another reason.
+        retained: for each model that was not trained again, the share of its data that has changed since.
     """
 
     report: RunReport
@@ -35,6 +36,7 @@ class RunState:
     reused: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     newly_skipped: dict[str, str] = field(default_factory=dict)
+    retained: dict[str, float] = field(default_factory=dict)
 
 
 def start_run(pipeline: Pipeline, catalog: DataCatalog) -> RunState:

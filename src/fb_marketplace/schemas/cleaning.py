@@ -117,3 +117,17 @@ class Splits(pa.DataFrameModel):
 
         unique = ("product_id", "image_id")
         strict = True
+
+
+class TrainingListings(pa.DataFrameModel):
+    """Labelled listings at the time when the network was trained."""
+
+    product_id: str = pa.Field(unique=True)
+    category: str
+    split: str = pa.Field(isin=SPLITS)
+    rule: str  # digest of the split parameters
+
+    class Config:
+        """No further columns."""
+
+        strict = True

@@ -27,6 +27,29 @@ LAYOUT_VERSION: Final = 2
 """Version of the layout of a lake. Releases in this layout have a schema version of 4 or more."""
 
 
+class DataSketch(BaseModel):
+    """Sketch of a dataset's rows: their number and the lowest hashes (bottom-k; Broder, 1997)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    lowest: tuple[int, ...]
+
+
+class TrainingInputs(BaseModel):
+    """Inputs of a training.
+
+    Attributes:
+        recipe: digest of each parameter and each model that it read, also through datasets in memory.
+        data: sketch of each other input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: dict[str, str]
+    data: dict[str, DataSketch]
+
+
 class NodeFingerprint(BaseModel):
     """Everything that a node's outputs depend on, as digests.
 
@@ -35,6 +58,7 @@ class NodeFingerprint(BaseModel):
         libraries: versions of the libraries that results may depend on.
         options: catalog options of its inputs and outputs.
         inputs: content of each input; of a dataset in memory, the fingerprint of the node that creates it.
+        training: what a model was trained on, if the node trains one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +67,7 @@ class NodeFingerprint(BaseModel):
     libraries: str
     options: str
     inputs: dict[str, str]
+    training: TrainingInputs | None = None
 
     def changes_since(self, earlier: "NodeFingerprint") -> list[str]:
         """List the differences from an earlier fingerprint; empty if nothing has changed."""
@@ -68,6 +93,7 @@ class RunRecord(BaseModel):
         fingerprints: fingerprint of each node that the run executed.
         digests: digest of the content of each dataset that the run wrote and that a node reads.
         seconds: duration of each node that the run executed.
+        retained: for each model that was not trained again, the share of its data that has changed since.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +113,7 @@ class RunRecord(BaseModel):
     fingerprints: dict[str, NodeFingerprint] = {}
     digests: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    retained: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +174,19 @@ class RunRecords:
             if not missing:
                 break
         return versions
+
+    def trainings(self) -> dict[str, tuple[str, float]]:
+        """Return, by node, the version of its latest training and the share of data changed since."""
+        versions: dict[str, str] = {}
+        shares: dict[str, float] = {}
+        for record in self.newest_first():
+            for name, fingerprint in record.fingerprints.items():
+                if fingerprint.training and name not in versions:
+                    versions[name] = record.version
+            for name, share in record.retained.items():
+                if name not in versions:
+                    shares.setdefault(name, share)
+        return {name: (version, shares.get(name, 0.0)) for name, version in versions.items()}
 
     def skipped(self, names: Iterable[str]) -> dict[str, str]:
         """Return the reason for each named dataset that the latest run could not create."""

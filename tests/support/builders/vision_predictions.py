@@ -45,6 +45,7 @@ def marketplace(listings=240, photos=2, seed=0):
             "probabilities": list(probabilities(classes, generator).astype(np.float32)),
         }
     )
+    text = text[text["split"] != "train"].reset_index(drop=True)
     return products, splits, predictions(products, splits, generator), text
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.evaluation.summary import format_summary
+from fb_marketplace.evaluation.summary import TrainedModel, format_summary
 from fb_marketplace_serving.release.manifest import Manifest
 
 
@@ -113,3 +113,20 @@ def test_served_search_has_a_line_for_each_measured_metric(values):
     assert line(values, "search, first ten by price").endswith("(0.98 of best first)")
     assert line(values, "search with a typo").endswith(f"{measured} (uncorrected: 0.125)")
     assert not any("paraphrased" in item for item in values)
+
+
+def test_summary_has_the_clock_of_each_model():
+    manifest = Manifest.model_construct(version="2026-01-01", lacks={}, metrics={})
+    report = {"ledger": {}, "duplicates": {"photos": 0, "groups": 0}}
+    version = "2026-01-01T00.00.00.000Z"
+    models = [TrainedModel("vision.train_network", version, 0.012)]
+
+    due, not_due = (
+        format_summary(manifest, report, "lake", models, {"reasons": reasons}).splitlines()
+        for reasons in (["20.0% of the listings changed"], [])
+    )
+
+    assert line(due, "train_network").startswith("train_network 2026-01-01, ")
+    assert line(due, "train_network").endswith("1.2% of the data changed since")
+    assert line(due, "retraining").endswith("due: 20.0% of the listings changed")
+    assert line(not_due, "retraining").endswith("not due")

@@ -11,12 +11,10 @@ from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.predictions import category_predictions
 from fb_marketplace.pipelines.baselines.text_classifier import (
-    Probabilities,
     TextClassifier,
     class_indices,
     fit_logistic_regression,
     predict_text,
-    predict_text_out_of_fold,
     select_text_classifier,
 )
 from fb_marketplace.pipelines.baselines.text_features import (
@@ -29,16 +27,16 @@ from fb_marketplace.pipelines.baselines.text_features import (
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.skipping import Skipped
+from fb_marketplace.storage.file_handles import FileRef
 
 TRIVIAL: Final = "most_frequent"
 SELECTED: Final = "text"
 
 
 class TrainedTextClassifier(NamedTuple):
-    """The text model as bytes, its probabilities, and the settings selected on validation."""
+    """The text model as bytes, and the settings selected on validation."""
 
     model: bytes
-    probabilities: pd.DataFrame
     choices: dict[str, Any]
 
 
@@ -57,27 +55,37 @@ def train_category_model(
         parameters: features, and candidate settings.
 
     Returns:
-        The model in skops format; ``category_text_probabilities``, one row per labelled listing
-        (out-of-fold on the training split, so no model has seen the listing's group); and the selected
-        settings.
+        The model in skops format, and the selected settings.
     """
     listed = _join_labelled(products, product_labels, splits)
     labels = class_labels(product_labels)
-    train = listed[listed["split"] == "train"]
-    evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model, settings = select_text_classifier(listed, labels, parameters)
-        tables = [
-            _table(train, predict_text_out_of_fold(train, model, settings, parameters)),
-            _table(evaluated, predict_text(model, evaluated)),
-        ]
-    probabilities = pd.concat(tables).sort_values("product_id", ignore_index=True)
     choices = settings._asdict() | {"temperature": round(model.temperature, 4)}
     return TrainedTextClassifier(
         dump_text_classifier(model),
-        probabilities,
         {"model": SELECTED, "labels": list(labels), "settings": choices},
     )
+
+
+def predict_category_text(
+    category_model: FileRef,
+    products: pd.DataFrame,
+    product_labels: pd.DataFrame,
+    splits: pd.DataFrame,
+) -> pd.DataFrame:
+    """Predict the root category of the labelled listings of validation and test from their text.
+
+    Returns:
+        ``product_id``, ``split`` and ``probabilities``, one per label of the model, sorted by id.
+    """
+    model = load_text_classifier(category_model.read())
+    listed = _join_labelled(products, product_labels, splits)
+    evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
+    with limit_blas_threads():
+        probabilities = predict_text(model, evaluated)
+    rows = evaluated[["product_id", "split"]].astype("str")
+    return rows.assign(probabilities=list(probabilities))
 
 
 def predict_categories(
@@ -152,8 +160,3 @@ def _predict_from_words(
         )
         logits = features.transform(text_table(evaluated)) @ model.weight + model.bias
     return [labels[index] for index in model.known[np.asarray(logits).argmax(axis=1)]]
-
-
-def _table(listed: pd.DataFrame, probabilities: Probabilities) -> pd.DataFrame:
-    rows = listed[["product_id", "split"]].astype("str")
-    return rows.assign(probabilities=list(probabilities))

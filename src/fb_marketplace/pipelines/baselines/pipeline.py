@@ -8,6 +8,7 @@ from fb_marketplace.pipelines.baselines.category_metrics import (
 )
 from fb_marketplace.pipelines.baselines.category_models import (
     predict_categories,
+    predict_category_text,
     train_category_model,
 )
 from fb_marketplace.pipelines.baselines.figures import (
@@ -17,7 +18,7 @@ from fb_marketplace.pipelines.baselines.figures import (
 )
 from fb_marketplace.pipelines.baselines.pixel_classifier import predict_from_pixels
 from fb_marketplace.pipelines.baselines.price_metrics import evaluate_prices
-from fb_marketplace.pipelines.baselines.train_price import train_price_models
+from fb_marketplace.pipelines.baselines.train_price import predict_prices, train_price_models
 
 
 def create_pipeline() -> Pipeline:
@@ -27,9 +28,15 @@ def create_pipeline() -> Pipeline:
             node(
                 train_price_models,
                 ["products", "splits", "params:baselines"],
-                ["price_model", "price_predictions", "price_choices"],
+                ["price_model", "price_choices"],
                 name="train_price_models",
-                tags="train",
+                tags=["train", "fit"],
+            ),
+            node(
+                predict_prices,
+                ["price_model", "products", "splits"],
+                "price_predictions",
+                name="predict_prices",
             ),
             node(
                 evaluate_prices,
@@ -47,9 +54,15 @@ def create_pipeline() -> Pipeline:
             node(
                 train_category_model,
                 ["products", "product_labels", "splits", "params:baselines"],
-                ["category_model", "category_text_probabilities", "category_choices"],
+                ["category_model", "category_choices"],
                 name="train_category_model",
-                tags="train",
+                tags=["train", "fit"],
+            ),
+            node(
+                predict_category_text,
+                ["category_model", "products", "product_labels", "splits"],
+                "category_text_probabilities",
+                name="predict_category_text",
             ),
             node(
                 predict_from_pixels,

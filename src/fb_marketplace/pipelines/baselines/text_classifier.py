@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fb_marketplace.ml.probabilities import fit_temperature, log_loss, softmax
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
-from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
+from fb_marketplace.pipelines.baselines.training_frame import split_rows
 from fb_marketplace.skipping import InsufficientDataError
 
 EPSILON: Final = 1e-6
@@ -81,34 +81,6 @@ def select_text_classifier(
 def predict_text(model: TextClassifier, products: pd.DataFrame) -> Probabilities:
     """Predict the probability of each label: float32, (listings, labels)."""
     return _to_probabilities(model, _logits(model, model.features.transform(text_table(products))))
-
-
-def predict_text_out_of_fold(
-    train: pd.DataFrame, model: TextClassifier, settings: Settings, parameters: BaselineParameters
-) -> Probabilities:
-    """Predict training listings with models fitted on the other groups.
-
-    Args:
-        train: the training listings, with their groups.
-        model: the model fitted on all of them; its temperature is used.
-        settings: settings selected on validation.
-        parameters: features, folds and seed.
-
-    Returns:
-        float32, (listings, labels).
-    """
-    predictions = np.empty((len(train), len(model.labels)), dtype=np.float32)
-    for fold_train, fold_test in group_folds(train["group"], parameters.folds, parameters.seed):
-        part = train.iloc[fold_train]
-        features = _features(parameters, len(part))
-        inputs, classes = fit_text(features, text_table(part)), class_indices(part, model.labels)
-        logistic = fit_logistic_regression(inputs, classes, settings.strength)
-        bayes = _naive_bayes(inputs, classes, parameters)
-        fitted = _blend(features, logistic, bayes, settings.naive_bayes_weight, model.labels)
-        predictions[fold_test] = predict_text(
-            fitted._replace(temperature=model.temperature), train.iloc[fold_test]
-        )
-    return predictions
 
 
 def class_indices(products: pd.DataFrame, labels: tuple[str, ...]) -> NDArray[np.int64]:

@@ -25,13 +25,13 @@ from fb_marketplace.pipelines.baselines.price_models import (
 from fb_marketplace.pipelines.baselines.text_features import pack_text, unpack_text
 from fb_marketplace.pipelines.baselines.training_frame import filter_meant_prices, split_rows
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.storage.file_handles import FileRef
 
 
 class TrainedPriceModel(NamedTuple):
-    """The models as bytes, their predictions, and the settings selected on validation."""
+    """The models as bytes, and the settings selected on validation."""
 
     model: bytes
-    predictions: pd.DataFrame
     choices: dict[str, Any]
 
 
@@ -55,8 +55,7 @@ def train_price_models(
     """Train all price models on listings whose price has no flag.
 
     Returns:
-        The models in skops format; ``price_predictions``, one row per model and listing of validation and
-        test; and the selected settings.
+        The models in skops format, and the selected settings.
     """
     listed = filter_meant_prices(products, splits)
     with limit_blas_threads():
@@ -75,7 +74,6 @@ def train_price_models(
     trained = listed.loc[listed["split"] == "train", "price"]
     return TrainedPriceModel(
         dump_price_model(PriceModel(fitted, chosen, width)),
-        _table(evaluated, predictions, chosen, width),
         {
             "model": chosen,
             "settings": fitted.choices,
@@ -86,6 +84,18 @@ def train_price_models(
             },
         },
     )
+
+
+def predict_prices(
+    price_model: FileRef, products: pd.DataFrame, splits: pd.DataFrame
+) -> pd.DataFrame:
+    """Predict the listings of validation and test: one row per model and listing."""
+    model = load_price_model(price_model.read())
+    listed = filter_meant_prices(products, splits)
+    evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
+    with limit_blas_threads():
+        predictions = predict_log_prices(model.fitted.features, model.fitted.models, evaluated)
+    return _table(evaluated, predictions, model.model, model.width)
 
 
 def dump_price_model(model: PriceModel) -> bytes:

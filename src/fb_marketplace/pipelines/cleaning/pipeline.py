@@ -134,6 +134,7 @@ def create_pipeline() -> Pipeline:
                     "image_products",
                     "duplicate_groups",
                     "previous_splits",
+                    "previous_training_listings",
                     "params:splits",
                 ],
                 "splits",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.cleaning import text
+from fb_marketplace.schemas.splits import SPLITS
 from fb_marketplace.storage.fingerprints import stage_digest
 
 REVISION: Final = 1
@@ -23,6 +24,7 @@ def split_listings(
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
     previous_splits: pd.DataFrame,
+    previous_training_listings: pd.DataFrame,
     parameters: SplitParameters,
 ) -> pd.DataFrame:
     """Assign each listing, with all its photos, to a split.
@@ -30,14 +32,19 @@ def split_listings(
     Listings that share a duplicate photo or a description form a group, unless very many listings share it,
     as a placeholder or boilerplate. A group has the id of its oldest
     listing, and a hash of that id and a salt gives its split. So splits stay stable when listings are
-    added or removed. If an earlier run with the same parameters assigned members of a group, the group
-    gets the earlier split of the oldest of them.
+    added or removed.
+
+    A model may be older than the listings. So that it is never evaluated on what it was trained on, a group
+    is in train if an earlier run with the same parameters, or the latest training of the network, had one
+    of its members there; else in validation if one was there.
 
     Args:
         products: the listings.
         image_products: ``image_id`` and ``product_id`` of each photo.
         duplicate_groups: ``image_id`` and ``group`` of duplicate photos.
         previous_splits: splits of an earlier run; may be empty.
+        previous_training_listings: listings of the latest training, which may have been removed since, and
+            their splits; may be empty.
         parameters: salt and shares.
 
     Returns:
@@ -59,11 +66,12 @@ def split_listings(
     )
     groups = oldest_first["product_id"].to_numpy()[labels]
     rule = stage_digest("splits", REVISION, parameters)
-    previous = _previous_split_by_product(previous_splits, rule)
+    previous = _previous_split_by_product([previous_training_listings, previous_splits], rule)
     assigned: dict[str, str] = {}
     for product, group in zip(oldest_first["product_id"], groups, strict=True):
-        if group not in assigned and product in previous:
-            assigned[group] = previous[product]
+        if product in previous:
+            splits = (previous[product], assigned.get(group, SPLITS[-1]))
+            assigned[group] = min(splits, key=SPLITS.index)
     listings = oldest_first[["product_id"]].assign(
         group=groups,
         split=[assigned.get(group) or split_for_group(group, parameters) for group in groups],
@@ -110,9 +118,14 @@ def _same_description(products: pd.DataFrame, min_words: int) -> pd.Series:
     return long.groupby(long).agg(lambda same: list(same.index))
 
 
-def _previous_split_by_product(previous_splits: pd.DataFrame, rule: str) -> dict[str, str]:
-    """Return the earlier split of each listing; empty if it was made with other parameters."""
-    if previous_splits.empty:
-        return {}
-    same = previous_splits[previous_splits["rule"] == rule]
-    return dict(zip(same["product_id"], same["split"], strict=True))
+def _previous_split_by_product(tables: Iterable[pd.DataFrame], rule: str) -> dict[str, str]:
+    """Return the earlier split of each listing, from the last table that has it.
+
+    Tables that are empty, or were made with other parameters, are ignored.
+    """
+    splits: dict[str, str] = {}
+    for table in tables:
+        if not table.empty:
+            same = table[table["rule"] == rule]
+            splits |= dict(zip(same["product_id"], same["split"], strict=True))
+    return splits

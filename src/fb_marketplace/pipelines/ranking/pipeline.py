@@ -22,14 +22,14 @@ def create_pipeline() -> Pipeline:
                 ["ranking_corpus", "params:bm25", "feedback", "params:ranker"],
                 ["ranker", "ranker_without_composed", "ranker_card"],
                 name="train_ranker",
-                tags="train",
+                tags=["train", "fit"],
             ),
             node(
                 train_relevance,
                 ["ranking_corpus", "params:bm25", "params:relevance"],
                 ["relevance_model", "relevance_card"],
                 name="train_relevance",
-                tags="train",
+                tags=["train", "fit"],
             ),
             node(plot_threshold, "relevance_card", "threshold_chart", name="plot_threshold"),
             node(

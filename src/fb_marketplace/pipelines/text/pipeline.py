@@ -37,6 +37,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["sentence_encoder", "sentence_card"],
                 name="select_precision",
+                tags="fit",
             ),
             node(
                 plan_text_embeddings,
@@ -85,7 +86,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["text_projection", "photo_projection", "projection_history"],
                 name="train_projection",
-                tags="train",
+                tags=["train", "fit"],
             ),
             node(
                 export_text_encoder,

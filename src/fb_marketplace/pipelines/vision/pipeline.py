@@ -5,6 +5,7 @@ from typing import Final
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
+from fb_marketplace.pipelines.vision.evaluation.drift import report_drift
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.figures import (
     plot_mistakes,
@@ -29,7 +30,11 @@ from fb_marketplace.pipelines.vision.training.learning_curves import (
     plot_learning_curves,
     write_events,
 )
-from fb_marketplace.pipelines.vision.training.train import train_linear_probe, train_network
+from fb_marketplace.pipelines.vision.training.train import (
+    predict_from_frozen_features,
+    train_linear_probe,
+    train_network,
+)
 from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     train_embedding_head,
@@ -96,9 +101,15 @@ def create_training_pipeline() -> Pipeline:
             node(
                 train_linear_probe,
                 ["vision_features", "product_labels", "splits", "params:vision"],
-                ["vision_head", "head_history", "frozen_predictions", "vision_labels"],
+                ["vision_head", "head_history", "frozen_head", "vision_labels"],
                 name="train_linear_probe",
-                tags="train",
+                tags=["train", "fit"],
+            ),
+            node(
+                predict_from_frozen_features,
+                ["vision_features", "product_labels", "splits", "frozen_head", "params:vision"],
+                "frozen_predictions",
+                name="predict_from_frozen_features",
             ),
             node(
                 train_network,
@@ -116,9 +127,10 @@ def create_training_pipeline() -> Pipeline:
                     "vision_model",
                     "vision_model_last_epoch",
                     "training_history",
+                    "training_listings",
                 ],
                 name="train_network",
-                tags="train",
+                tags=["train", "fit"],
             ),
             node(
                 plot_learning_curves,
@@ -160,7 +172,7 @@ def create_embedding_pipeline() -> Pipeline:
                 ["block_features", "product_categories", "splits", "vision_model", "params:vision"],
                 ["embedding_head", "embedding_history"],
                 name="train_embedding_head",
-                tags="train",
+                tags=["train", "fit"],
             ),
             node(
                 plot_embedding_curve,
@@ -197,6 +209,7 @@ def create_export_pipeline() -> Pipeline:
                 [*photos, "vision_model", "vision_labels", "params:vision"],
                 "calibration",
                 name="calibrate_encoder",
+                tags="fit",
             ),
             node(
                 export_encoder,
@@ -209,12 +222,14 @@ def create_export_pipeline() -> Pipeline:
                 ["encoder_fp32", "images", "product_categories", "splits", "params:vision"],
                 "encoder_int8",
                 name="quantize_encoder",
+                tags="fit",
             ),
             node(
                 select_encoder,
                 ["encoder_fp32", "encoder_int8", *photos, "vision_labels", "params:vision"],
                 ["encoder", "encoder_report"],
                 name="select_encoder",
+                tags="fit",
             ),
         ]
     )
@@ -265,6 +280,21 @@ def create_metrics_pipeline() -> Pipeline:
                 ],
                 ["vision_metrics", "vision_per_class"],
                 name="evaluate_vision",
+            ),
+            node(
+                report_drift,
+                [
+                    "training_listings",
+                    "product_labels",
+                    "splits",
+                    "image_embeddings",
+                    "vision_predictions",
+                    "vision_labels",
+                    EVALUATION,
+                ],
+                "drift_report",
+                name="report_drift",
+                tags="report",
             ),
             node(
                 report_leakage,

@@ -4,10 +4,8 @@ from scipy.sparse import csr_array
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.text_classifier import (
-    Settings,
     fit_logistic_regression,
     predict_text,
-    predict_text_out_of_fold,
     select_text_classifier,
 )
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
@@ -56,20 +54,6 @@ def test_test_split_does_not_affect_training(listed, chosen, parameters):
     assert settings == chosen[1]
     assert (again.weight == chosen[0].weight).all()
     assert again.temperature == chosen[0].temperature
-
-
-def test_out_of_fold_prediction_excludes_own_group(listed, chosen, parameters):
-    """A word of one group only determines its category."""
-    train = listed[listed["split"] == "train"].reset_index(drop=True)
-    alone = train["group"] == train["group"].iloc[0]
-    train.loc[alone, ["title", "description"]] = "zither"
-    train.loc[alone, "category"] = "Boats"
-
-    result = predict_text_out_of_fold(train, chosen[0], Settings(10.0, 0.3), parameters)
-
-    place = LABELS.index("Boats")
-    assert result[alone.to_numpy(), place].max() < 1e-5
-    assert result.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])

@@ -54,7 +54,7 @@ def with_split(expected, parameters, prefix):
 
 def test_unrelated_listing_is_its_own_group(parameters):
     assigned = split_listings(
-        products("a", "b"), photos(a="i j", b="k"), copies(), NONE, parameters
+        products("a", "b"), photos(a="i j", b="k"), copies(), NONE, NONE, parameters
     )
 
     assert by_product(assigned) == {"a": "a", "b": "b"}
@@ -63,7 +63,7 @@ def test_unrelated_listing_is_its_own_group(parameters):
 
 def test_listings_with_shared_photo_are_one_group(parameters):
     assigned = split_listings(
-        products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, parameters
+        products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, NONE, parameters
     )
 
     assert by_product(assigned) == {"z": "z", "a": "a", "m": "z"}
@@ -72,7 +72,7 @@ def test_listings_with_shared_photo_are_one_group(parameters):
 def test_groups_join_through_photos_and_descriptions(parameters):
     listed = products("a", "b", "c", "d", b=LONG, c=LONG.upper() + "!")
     assigned = split_listings(
-        listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, parameters
+        listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, NONE, parameters
     )
 
     assert set(by_product(assigned).values()) == {"a"}
@@ -81,7 +81,7 @@ def test_groups_join_through_photos_and_descriptions(parameters):
 
 def test_listings_with_equal_description_are_one_group(parameters):
     assigned = split_listings(
-        products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, parameters
+        products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, NONE, parameters
     )
 
     assert by_product(assigned) == {"a": "a", "b": "a"}
@@ -94,13 +94,13 @@ def test_listings_with_equal_description_are_one_group(parameters):
 )
 def test_short_description_joins_no_listings(parameters, description, groups):
     listed = products("a", "b", a=description, b=description)
-    assigned = split_listings(listed, photos(), copies(), NONE, parameters)
+    assigned = split_listings(listed, photos(), copies(), NONE, NONE, parameters)
 
     assert assigned["group"].nunique() == groups
 
 
 def test_listing_without_photos_has_one_row(parameters):
-    assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, parameters)
+    assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, NONE, parameters)
 
     assert assigned["product_id"].tolist() == ["a", "a", "b"]
     assert assigned["image_id"].isna().tolist() == [False, False, True]
@@ -111,7 +111,7 @@ def test_groups_do_not_cross_splits_and_photos_are_unique(parameters):
     owned = photos(**{name: f"{name}x {name}y" for name in ids})
     shared = copies(*(f"p{number}x p{number + 200}y" for number in range(0, 200, 3)))
 
-    assigned = split_listings(products(*ids), owned, shared, NONE, parameters)
+    assigned = split_listings(products(*ids), owned, shared, NONE, NONE, parameters)
 
     assert all(len(set(sides)) == 1 for _, sides in assigned.groupby("group")["split"])
     assert sorted(assigned["image_id"]) == sorted(owned["image_id"])
@@ -120,8 +120,10 @@ def test_groups_do_not_cross_splits_and_photos_are_unique(parameters):
 
 
 def test_listing_keeps_its_split_as_others_change(parameters):
-    first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, parameters)
-    second = split_listings(products("x", "c", "a", "y"), photos(), copies(), NONE, parameters)
+    first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, NONE, parameters)
+    second = split_listings(
+        products("x", "c", "a", "y"), photos(), copies(), NONE, NONE, parameters
+    )
 
     before, after = by_product(first, "split"), by_product(second, "split")
     assert {name: after[name] for name in "ac"} == {name: before[name] for name in "ac"}
@@ -130,30 +132,46 @@ def test_listing_keeps_its_split_as_others_change(parameters):
 def test_group_keeps_its_split_without_its_oldest_listing(parameters):
     test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
     owned = photos(**{test: "i", train: "j"})
-    first = split_listings(products(test, train), owned, copies("i j"), NONE, parameters)
+    first = split_listings(products(test, train), owned, copies("i j"), NONE, NONE, parameters)
 
-    second = split_listings(products(train), owned.iloc[1:], copies(), first, parameters)
+    second = split_listings(products(train), owned.iloc[1:], copies(), first, NONE, parameters)
 
     assert by_product(first, "split")[train] == "test"
     assert by_product(second, "split") == {train: "test"}
 
 
-def test_merged_groups_take_split_of_the_older(parameters):
+def test_merged_group_is_in_train_if_a_part_was(parameters):
     test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
     for older, newer in ((test, train), (train, test)):
         owned = photos(**{older: "i", newer: "j"})
-        separate = split_listings(products(older, newer), owned, copies(), NONE, parameters)
-        merged = split_listings(products(older, newer), owned, copies("i j"), separate, parameters)
+        separate = split_listings(products(older, newer), owned, copies(), NONE, NONE, parameters)
+        merged = split_listings(
+            products(older, newer), owned, copies("i j"), separate, NONE, parameters
+        )
 
-        assert set(merged["split"]) == {split_for_group(older, parameters)}
+        assert set(merged["split"]) == {"train"}
+
+
+def test_returned_listing_stays_where_a_model_was_trained_on_it(parameters):
+    test = with_split("test", parameters, "t")
+    present = split_listings(products(test, "b"), photos(), copies(), NONE, NONE, parameters)
+    training = present.assign(split="train")
+    gone = split_listings(products("b"), photos(), copies(), present, training, parameters)
+
+    after = split_listings(
+        products(test, "c", c=LONG, **{test: LONG}), photos(), copies(), gone, training, parameters
+    )
+
+    assert set(by_product(gone, "split")) == {"b"}
+    assert set(after["split"]) == {"train"}, "so is a copy of it"
 
 
 def test_group_keeps_its_split_with_an_older_newcomer(parameters):
     test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
-    before = split_listings(products(test), photos(), copies(), NONE, parameters)
+    before = split_listings(products(test), photos(), copies(), NONE, NONE, parameters)
     owned = photos(**{train: "i", test: "j"})
 
-    after = split_listings(products(train, test), owned, copies("i j"), before, parameters)
+    after = split_listings(products(train, test), owned, copies("i j"), before, NONE, parameters)
 
     assert set(after["split"]) == {"test"}
 
@@ -162,11 +180,13 @@ def test_group_keeps_its_split_with_an_older_newcomer(parameters):
 def test_splits_of_other_parameters_are_ignored(parameters, values):
     listed = products(*(f"p{number}" for number in range(60)))
     other = parameters.model_copy(update=values)
-    before = split_listings(listed, photos(), copies(), NONE, parameters)
+    before = split_listings(listed, photos(), copies(), NONE, NONE, parameters)
 
-    after = split_listings(listed, photos(), copies(), before, other)
+    after = split_listings(listed, photos(), copies(), before, NONE, other)
 
-    pd.testing.assert_frame_equal(after, split_listings(listed, photos(), copies(), NONE, other))
+    pd.testing.assert_frame_equal(
+        after, split_listings(listed, photos(), copies(), NONE, NONE, other)
+    )
     assert by_product(after, "split") != by_product(before, "split")
 
 
@@ -191,8 +211,10 @@ def test_row_order_does_not_matter(parameters):
     owned = photos(a="i", b="j k", c="l", d="m n", f="o")
     shared = copies("j l", "m o")
 
-    one = split_listings(listed, owned, shared, NONE, parameters)
-    other = split_listings(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, parameters)
+    one = split_listings(listed, owned, shared, NONE, NONE, parameters)
+    other = split_listings(
+        listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, NONE, parameters
+    )
 
     pd.testing.assert_frame_equal(one, other)
 
@@ -201,7 +223,7 @@ def test_input_tables_are_unchanged(parameters):
     tables = products("a", "b"), photos(a="i"), copies()
     before = [table.copy(deep=True) for table in tables]
 
-    split_listings(*tables, NONE, parameters)
+    split_listings(*tables, NONE, NONE, parameters)
 
     for table, was in zip(tables, before, strict=True):
         pd.testing.assert_frame_equal(table, was)
@@ -209,7 +231,7 @@ def test_input_tables_are_unchanged(parameters):
 
 def test_empty_bucket_has_no_splits(parameters):
     none = products().astype({"product_id": "str"})
-    assigned = split_listings(none, photos(), copies(), NONE, parameters)
+    assigned = split_listings(none, photos(), copies(), NONE, NONE, parameters)
 
     assert assigned.empty
     Splits.validate(assigned)
@@ -235,7 +257,7 @@ def test_photo_of_very_many_listings_joins_none(parameters, listings, joined):
     owners = photos(**{name: f"photo-{name}" for name in names})
     placeholder = copies(" ".join(f"photo-{name}" for name in names))
 
-    groups = by_product(split_listings(products(*names), owners, placeholder, NONE, limited))
+    groups = by_product(split_listings(products(*names), owners, placeholder, NONE, NONE, limited))
 
     assert set(groups.values()) == ({"p0"} if joined else set(names))
 
@@ -245,6 +267,6 @@ def test_description_of_very_many_listings_joins_none(parameters):
     names = [f"p{number}" for number in range(4)]
 
     listed = products(*names, **dict.fromkeys(names, LONG))
-    groups = by_product(split_listings(listed, photos(), copies(), NONE, limited))
+    groups = by_product(split_listings(listed, photos(), copies(), NONE, NONE, limited))
 
     assert set(groups.values()) == set(names)

@@ -106,6 +106,7 @@ def marketplace(tmp_path_factory, store_photos_at, coloured_photo) -> Marketplac
             "product_id": product_ids,
             "group": product_ids,
             "split": ["train"] * 24 + ["validation"] * 6 + ["test"] * 6,
+            "rule": "rule",
         }
     )
     # In another order than the ids': what belongs together is to be found by id.

@@ -67,8 +67,8 @@ def fuse_products(
     labels = class_labels(products)
     labelled = splits[splits["product_id"].isin(products["product_id"])]
     by_product = labelled.drop_duplicates("product_id")[["product_id", "group", "split"]]
-    _check_text(category_text_probabilities, by_product, len(labels))
     evaluated = by_product[by_product["split"].isin(EVALUATION_SPLITS)]
+    _check_text(category_text_probabilities, evaluated, len(labels))
     listed = (
         category_text_probabilities[["product_id", "probabilities"]]
         .rename(columns={"probabilities": "by_text"})
@@ -86,10 +86,10 @@ def fuse_products(
     return FusedPredictions(predictions, choices)
 
 
-def _check_text(text: pd.DataFrame, by_product: pd.DataFrame, labels: int) -> None:
+def _check_text(text: pd.DataFrame, evaluated: pd.DataFrame, labels: int) -> None:
     """Raise if the text model was trained on another split: it may have seen the test listings."""
     actual = dict(zip(text["product_id"], text["split"], strict=True))
-    expected = dict(zip(by_product["product_id"], by_product["split"], strict=True))
+    expected = dict(zip(evaluated["product_id"], evaluated["split"], strict=True))
     mismatched = sum(actual.get(listing) != split for listing, split in expected.items())
     width = len(text["probabilities"].iloc[0]) if len(text) else labels
     if mismatched or len(actual) != len(expected) or width != labels:

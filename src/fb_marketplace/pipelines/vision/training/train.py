@@ -35,6 +35,8 @@ REVISION: Final = 3
 
 NO_PHOTOS: Final = "there are no photos"
 
+LISTING_COLUMNS: Final = ("product_id", "category", "split", "rule")
+
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
@@ -44,13 +46,13 @@ class TrainedHead(NamedTuple):
     Attributes:
         head: the head.
         history: metrics of all epochs.
-        frozen_predictions: the baseline's predictions of validation and test photos.
+        frozen_head: a linear layer on the frozen features, the baseline.
         labels: names of the classes.
     """
 
     head: bytes
     history: list[dict[str, float]]
-    frozen_predictions: pd.DataFrame
+    frozen_head: bytes
     labels: list[str]
 
 
@@ -64,12 +66,14 @@ class TrainedNetwork(NamedTuple):
         final: weights of the last epoch.
         history: metrics of all epochs and interpolations; ``stage`` is ``head``, ``fine_tuning`` or
             ``interpolation``.
+        listings: all labelled listings at the time, with their split and category.
     """
 
     checkpoints: dict[str, Callable[[], bytes]]
     model: bytes
     final: bytes
     history: list[dict[str, Any]]
+    listings: pd.DataFrame
 
 
 def train_linear_probe(
@@ -101,10 +105,23 @@ def train_linear_probe(
         )
     head, history = train_head(data, parameters)
     baseline, _ = train_head(data._replace(paths=None), parameters, hidden=0)
+    return TrainedHead(save(head.weights), history, save(baseline.weights), list(data.labels))
+
+
+def predict_from_frozen_features(
+    vision_features: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    frozen_head: FileRef,
+    parameters: VisionParameters,
+) -> pd.DataFrame:
+    """Predict validation and test photos with the linear baseline."""
+    from safetensors.torch import load
+
+    data = make_feature_set(vision_features, products, splits)
     selected = data.split != "train"
-    logits = predict(baseline, data.features[selected], parameters)
-    predictions = predictions_table(data, logits, selected)
-    return TrainedHead(save(head.weights), history, predictions, list(data.labels))
+    head = HeadWeights(load(frozen_head.read()), data.labels)
+    return predictions_table(data, predict(head, data.features[selected], parameters), selected)
 
 
 def train_network(
@@ -167,6 +184,7 @@ def train_network(
         [{"stage": "head", **epoch} for epoch in head_history]
         + [{"stage": "fine_tuning", **epoch.metrics} for epoch in epochs]
         + [{"stage": "interpolation", **candidate.metrics} for candidate in interpolations],
+        _listings(products, splits),
     )
 
 
@@ -177,7 +195,16 @@ def _pretrained_network(parameters: VisionParameters) -> TrainedNetwork:
 
     weights = save(network_weights(make_network(parameters, PLACEHOLDER_CLASSES)))
     model = _with_card(weights, {"recipe": parameters.model_dump(mode="json"), "labels": []})
-    return TrainedNetwork({}, model, model, [])
+    nothing = pd.DataFrame({name: [] for name in LISTING_COLUMNS}, dtype="str")
+    return TrainedNetwork({}, model, model, [], nothing)
+
+
+def _listings(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    listed = products[["product_id", "category"]].merge(
+        splits.drop_duplicates("product_id"), on="product_id"
+    )
+    rows = listed[list(LISTING_COLUMNS)].astype("str")
+    return rows.sort_values("product_id", ignore_index=True)
 
 
 def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameters) -> str:

@@ -22,6 +22,7 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     train_head,
 )
 from fb_marketplace.pipelines.vision.training.train import (
+    predict_from_frozen_features,
     train_linear_probe,
     train_network,
 )
@@ -95,18 +96,35 @@ def card_of(model):
     return json.loads(json.loads(model[8 : 8 + length])["__metadata__"]["card"])
 
 
-def test_head_only_predicts_validation_and_test(vision_features, marketplace, base_recipe):
+@pytest.fixture
+def predict_frozen(vision_features, marketplace, base_recipe, tmp_path):
+    """Predicts photos with the saved linear baseline."""
+
+    def predict(trained):
+        path = tmp_path / "frozen_head.safetensors"
+        path.write_bytes(trained.frozen_head)
+        data = (vision_features, marketplace.products, marketplace.splits)
+        return predict_from_frozen_features(*data, FileRef(str(path)), base_recipe)
+
+    return predict
+
+
+def test_head_only_predicts_validation_and_test(
+    vision_features, marketplace, base_recipe, predict_frozen
+):
     trained = train_linear_probe(
         vision_features, marketplace.products, marketplace.splits, base_recipe
     )
 
-    frozen = VisionPredictions.validate(trained.frozen_predictions)
+    frozen = VisionPredictions.validate(predict_frozen(trained))
     assert frozen["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
     answers = [LABELS[probabilities.argmax()] for probabilities in frozen["probabilities"]]
     assert answers == frozen["category"].tolist()
 
 
-def test_baseline_predicts_categories_only(vision_features, marketplace, base_recipe):
+def test_baseline_predicts_categories_only(
+    vision_features, marketplace, base_recipe, predict_frozen
+):
     trained = train_linear_probe(
         vision_features, marketplace.products, marketplace.splits, base_recipe
     )
@@ -116,7 +134,7 @@ def test_baseline_predicts_categories_only(vision_features, marketplace, base_re
     predicted = predict(head, plain.features[plain.split != "train"], base_recipe)
     assert "path_counts" in load(trained.head)
     assert "path_counts" not in head.weights
-    frozen = np.stack(trained.frozen_predictions["probabilities"])
+    frozen = np.stack(predict_frozen(trained)["probabilities"])
     np.testing.assert_allclose(frozen, softmax(predicted, axis=1), atol=1e-6)
 
 
@@ -297,6 +315,16 @@ def test_network_without_classes_is_the_pretrained_backbone(marketplace, base_re
     weights = load_network(base_recipe, 1, load(trained.model)).trunk.state_dict()
     backbone = make_network(base_recipe, 1).trunk.state_dict()
     assert all(torch.equal(value, backbone[name]) for name, value in weights.items())
+
+
+def test_network_records_the_listings_it_was_trained_on(trained, marketplace):
+    listings = trained.listings.set_index("product_id")
+
+    expected = marketplace.splits.set_index("product_id")["split"].to_dict()
+    assert listings["split"].to_dict() == expected
+    assert listings["category"].to_dict() == (
+        marketplace.products.set_index("product_id")["category"].to_dict()
+    )
 
 
 def test_market_without_photos_has_no_network(marketplace, base_recipe, tmp_path):
