@@ -123,6 +123,7 @@ def others(lake, draft, build_encoder):
     return result | {
         "encoder": build_encoder(seed=8),
         "image_index": index.to_bytes()[0],
+        "release_display_photos": result["release_photos"],
         "release_measures": result["listings"],
     }
 
