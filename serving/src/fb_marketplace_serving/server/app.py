@@ -109,14 +109,14 @@ def create_app(
     app.mount("/docs/assets", DocumentationAssets())
     for path, page in (("/", index_page), ("/docs", swagger_page), ("/redoc", redoc_page)):
         app.add_api_route(path, page, include_in_schema=False)
-    # Routes are tried in this order: the most frequent first.
+    # Routes are tried in this order. The page asks for suggestions with each key.
     for router in (
         suggest.router,
-        search.router,
-        predict.router,
-        listings.router,
-        item.router,
         health.router,
+        listings.router,
+        predict.router,
+        search.router,
+        item.router,
     ):
         app.include_router(router)
     # Hidden from the schema if feedback is off.
