@@ -77,9 +77,13 @@ def format_summary(
 
 
 def _clocks(models: Sequence[TrainedModel], drift: dict[str, Any] | None) -> Iterator[str]:
+    """Yield a line for each model whose data has changed since it was trained, and one for all others."""
+    outdated = [model for model in models if model.changed_share]
     if models:
         yield "Trained:"
-    for model in models:
+    if current := len(models) - len(outdated):
+        yield f"  on these listings      {current} of {len(models)} models"
+    for model in outdated:
         age = (datetime.now(UTC) - started_at(model.version)).days
         yield (
             f"  {model.node.rpartition('.')[2]:22} {model.version[:10]}, {age:,} days ago; "

@@ -115,17 +115,22 @@ def test_served_search_has_a_line_for_each_measured_metric(values):
     assert not any("paraphrased" in item for item in values)
 
 
-def test_summary_has_the_clock_of_each_model():
+def test_summary_has_the_clock_of_each_model_with_changed_data():
     manifest = Manifest.model_construct(version="2026-01-01", lacks={}, metrics={})
     report = {"ledger": {}, "duplicates": {"photos": 0, "groups": 0}}
     version = "2026-01-01T00.00.00.000Z"
-    models = [TrainedModel("vision.train_network", version, 0.012)]
+    models = [
+        TrainedModel("vision.train_network", version, 0.012),
+        TrainedModel("ranking.train_ranker", version, 0.0),
+    ]
 
     due, not_due = (
         format_summary(manifest, report, "lake", models, {"reasons": reasons}).splitlines()
         for reasons in (["20.0% of the listings changed"], [])
     )
 
+    assert line(due, "on these listings").endswith("1 of 2 models")
+    assert not any("train_ranker" in item for item in due)
     assert line(due, "train_network").startswith("train_network 2026-01-01, ")
     assert line(due, "train_network").endswith("1.2% of the data changed since")
     assert line(due, "retraining").endswith("due: 20.0% of the listings changed")
