@@ -219,7 +219,12 @@ def test_pending_requests_are_answered_at_shutdown(serve, lake, paint):
 
 def test_requests_over_capacity_get_503(serve, lake, paint):
     address = started(
-        serve("--lake", lake, "--port", "0", FB_MAX_IN_FLIGHT="1", FB_LOG_LEVEL="error")
+        serve(
+            *("--lake", lake, "--port", "0"),
+            FB_MAX_IN_FLIGHT="1",
+            FB_CLIENT_SHARE="1",
+            FB_LOG_LEVEL="error",
+        )
     )
     clients = [Client(address, paint((9, 9, 9), (3000, 2000), "PNG")) for _ in range(8)]
     for client in clients:

@@ -30,10 +30,10 @@ SearchSpace = Mapping[str, SearchRange]
 
 
 def _check_space(space: SearchSpace, section: type[Parameters]) -> SearchSpace:
-    unknown = sorted(space.keys() - section.model_fields.keys())
-    if unknown:
-        known = ", ".join(section.model_fields)
-        raise ValueError(f"no parameter {', '.join(unknown)}; expected some of {known}")
+    # An excluded field, such as `retrain`, is no parameter of the model.
+    known = [name for name, field in section.model_fields.items() if not field.exclude]
+    if unknown := sorted(space.keys() - set(known)):
+        raise ValueError(f"no parameter {', '.join(unknown)}; expected some of {', '.join(known)}")
     return space
 
 
