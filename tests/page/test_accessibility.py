@@ -1,4 +1,4 @@
-"""For whom the page works: by keyboard, with a screen reader, on a phone, in light and dark."""
+"""Accessibility of the page: keyboard, screen readers, phones, light and dark."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -114,7 +114,7 @@ def test_axe_finds_no_violation_without_text_search(open_page, server):
 
 
 def test_page_works_by_keyboard(page, expect):
-    # Listened for from the start: a key is quicker than the browser's being told to hand it over.
+    # Listen from the start: the file chooser may open before a later listener is installed.
     page.on(
         "filechooser",
         lambda chooser: chooser.set_files(

@@ -32,7 +32,7 @@ def test_page_does_not_search_without_key(open_page, locked_server, expect):
     page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
     page.get_by_role("button", name="Not now").click()
 
-    expect(page.locator("#error")).to_contain_text("This server needs a key")
+    expect(page.locator("#error")).to_contain_text("This server requires a key")
     page.get_by_role("button", name="Enter a key").click()
     give(page, KEY)
     expect(page.locator("#hits .tile.loaded").nth(11)).to_be_visible()

@@ -232,7 +232,7 @@ def test_truncated_photo_is_reported(page, expect):
 
 @pytest.mark.parametrize("times", [1.05, 10])
 def test_photo_over_limit_shows_server_message(page, expect, times):
-    # The page sends a smaller copy of a photo, but what it cannot read as it is.
+    # The page sends a smaller copy of a photo, but the original of a file that it cannot read.
     choose(page, b"no photo" + bytes(int(times * MAX_UPLOAD_BYTES)))
 
     expect(page.locator("#error")).to_contain_text("This photo is too large")

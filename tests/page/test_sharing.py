@@ -1,4 +1,4 @@
-"""What is kept: photo and words in the link, saved searches and the theme in the browser."""
+"""Photo and words in the link; saved searches and the theme in the browser."""
 
 import re
 

@@ -7,7 +7,7 @@ const KEY = "fb-marketplace-key";
 const MAX_WAIT_S = 60;
 
 // An error to show: title, the server's detail, its cause ("photo", "filters", "key", "words", "network" or ""), the
-// HTTP status, if any, and the seconds after which the server wants to be asked again, if it is busy.
+// HTTP status, if any, and the seconds until a retry, if the server is busy.
 export class ApiError extends Error {
   constructor(title, detail = "", cause = "", status = 0, seconds = null) {
     super(title);

@@ -19,7 +19,7 @@ function priceBadge({ price_flag: flag, notes = [] }) {
   return key && element("span", { className: "flag", textContent: text(key) });
 }
 
-// Return town and distance, category and age: what is known of them.
+// Return town and distance, category and age, as far as they are known.
 function facts({ town, county, distance_km: km, category_path: path, created_at: created }) {
   const place = town ?? county ?? text("unknown_place");
   const known = km !== null && km !== undefined;

@@ -14,7 +14,7 @@ export function watchEnd(node, load) {
   }, { rootMargin: `0px 0px ${AHEAD}` });
   observer.observe(node);
   return {
-    // Observing anew reports a button that has stayed near the screen.
+    // Observing again reports a button that has stayed near the screen.
     again() {
       observer.unobserve(node);
       observer.observe(node);

@@ -77,7 +77,7 @@ export const showMoreError = (problem) => showNext(text("loading_more_failed", {
 
 // ── The query
 
-// Show the start page, of a release with listings to browse or without.
+// Show the start page, with or without listings to browse.
 export function showHome({ listings, sort: order }) {
   document.body.classList.add("start-page");
   for (const id of ["filters", "query"]) find(id).hidden = true;
@@ -112,7 +112,7 @@ export function showQuery(search) {
   showPrediction(search);
 }
 
-// Return what to call a search.
+// Return the heading of a search.
 export const nameOf = (search) =>
   search.words || search.caption || search.filters.categories.join(", ") || text("title_all");
 
