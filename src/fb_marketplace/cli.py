@@ -105,7 +105,8 @@ def summary(env: str | None, conf_source: str | None) -> None:
             if "drift_report" in versions
             else None
         )
-        models = [TrainedModel(name, *clock) for name, clock in sorted(records.trainings().items())]
+        trainings = sorted(records.trainings().items())
+        models = [TrainedModel(name, *training) for name, training in trainings]
         click.echo(format_summary(manifest, report, catalog.load("lake").url, models, drift))
 
 

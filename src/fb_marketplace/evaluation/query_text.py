@@ -29,12 +29,12 @@ def shorten_title(title: str) -> str:
     return " ".join(content_words(title)[:SHORT_QUERY_WORDS]) or title
 
 
-def misspell(word: str, chance: random.Random) -> str:
-    """Return another word by one edit: a letter removed, inserted or replaced, or two letters swapped."""
+def misspell(word: str, rng: random.Random) -> str:
+    """Return a word with one edit: a letter removed, inserted or replaced, or two letters swapped."""
     while True:
-        place, letter = chance.randrange(len(word) - 1), chance.choice(string.ascii_lowercase)
+        place, letter = rng.randrange(len(word) - 1), rng.choice(string.ascii_lowercase)
         before, first, second, after = word[:place], word[place], word[place + 1], word[place + 2 :]
-        edited = chance.choice(
+        edited = rng.choice(
             [
                 before + second + after,
                 before + letter + first + second + after,

@@ -66,7 +66,7 @@ def format_summary(
             *(("", "The release lacks:") if manifest.lacks else ()),
             *(f"  {part.replace('_', ' ')}: {reason}" for part, reason in manifest.lacks.items()),
             "",
-            *_clocks(models, drift),
+            *_trainings(models, drift),
             "Example queries:",
             "  make serve",
             *(() if "photo_search" in manifest.lacks else _PHOTO_QUERIES),
@@ -76,7 +76,7 @@ def format_summary(
     )
 
 
-def _clocks(models: Sequence[TrainedModel], drift: dict[str, Any] | None) -> Iterator[str]:
+def _trainings(models: Sequence[TrainedModel], drift: dict[str, Any] | None) -> Iterator[str]:
     """Yield a line for each model whose data has changed since it was trained, and one for all others."""
     outdated = [model for model in models if model.changed_share]
     if models:

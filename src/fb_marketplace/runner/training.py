@@ -143,7 +143,7 @@ class TrainingNodes:
             if change.gone == 1 and isinstance(self._catalog.get(name), LanceTableDataset)
         ]
         largest = max((sketch.rows for sketch in today.data.values()), default=0)
-        # One duplicate more says nothing about the data.
+        # A small input changes by a large share with one row, such as one more duplicate.
         large = [
             change
             for name, change in changes.items()

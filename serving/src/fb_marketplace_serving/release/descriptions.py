@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_LENGTH: Final = 4000
-"""Maximum characters of a description. One of a thousand real ones is longer than 6,800, half than 170."""
+"""Maximum characters of a description. Half of the real ones exceed 170, and one in a thousand 6,800."""
 
 _COLUMNS: Final = ("product_id", "description")
 _ROWS_PER_GROUP: Final = 256

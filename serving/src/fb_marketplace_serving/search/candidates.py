@@ -168,7 +168,7 @@ def collect_candidates(
         similarity["bm25"] = scores[positions]
     if query.text_embedding is not None:
         similarity["text"] = indexes.text.cosines(query.text_embedding, positions)
-    photos = _PhotosOf(listings, positions, row_mask)
+    photos = _CandidatePhotos(listings, positions, row_mask)
     cosines = {
         source: photo_query.photos.cosines(photo_query.vector, photos.rows)
         for source, photo_query in photo_queries.items()
@@ -237,7 +237,7 @@ def _ranks(positions: Positions, results: Positions) -> NDArray[np.int32]:
     return ranks
 
 
-class _PhotosOf:
+class _CandidatePhotos:
     """The photos of some listings.
 
     Attributes:

@@ -126,7 +126,7 @@ class SearchEngine:
             if relevance is not None and min_relevance > 0:
                 chosen, others = relevance.at_least(min_relevance, mask)
                 if is_default and query.photo is not None and not len(chosen) + len(others):
-                    # As for the photo alone: something similar may still help.
+                    # Return similar listings, as for the photo alone.
                     min_relevance, chosen = 0.0, np.arange(len(candidates))
             listed = self._rank(candidates, features, chosen, others)
             hits = self._fold(listed, filters, sort)

@@ -105,7 +105,7 @@ def clean_products(
 def add_photo_columns(
     cleaned_products: pd.DataFrame, image_products: pd.DataFrame, cleaned_image_rows: pd.DataFrame
 ) -> pd.DataFrame:
-    """Add the number of photos of each listing. One without a date gets that of its oldest photo.
+    """Add the number of photos of each listing, and the date of the oldest one if a listing has none.
 
     Args:
         cleaned_products: the accepted listings.
@@ -303,7 +303,7 @@ def parse_dates(
 ) -> pd.DataFrame:
     """Parse the column ``created_at``, and flag the dates that cannot be used.
 
-    A date after now is a wrong clock's, and unknown. It stays so until the row is cleaned again.
+    A future date counts as unknown, since the clock was wrong, until the row is cleaned again.
 
     Returns:
         The rows with ``created_at`` in seconds since 1970, UTC, missing if it is unknown; and

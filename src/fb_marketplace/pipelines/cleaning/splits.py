@@ -30,13 +30,12 @@ def split_listings(
     """Assign each listing, with all its photos, to a split.
 
     Listings that share a duplicate photo or a description form a group, unless very many listings share it,
-    as a placeholder or boilerplate. A group has the id of its oldest
-    listing, and a hash of that id and a salt gives its split. So splits stay stable when listings are
-    added or removed.
+    as a placeholder or boilerplate. A group has the id of its oldest listing, and a hash of that id and a
+    salt gives its split. So splits stay stable when listings are added or removed.
 
-    A model may be older than the listings. So that it is never evaluated on what it was trained on, a group
-    is in train if an earlier run with the same parameters, or the latest training of the network, had one
-    of its members there; else in validation if one was there.
+    Models are kept while listings change, and never evaluated on listings that they were trained on. A
+    group is in train if one of its members was in train in an earlier run with the same parameters, or in
+    the latest training of the network; otherwise in validation if one was in validation.
 
     Args:
         products: the listings.

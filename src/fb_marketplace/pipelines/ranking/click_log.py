@@ -94,8 +94,8 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     """Join search and click events.
 
     Args:
-        searches: JSON lines, each a :class:`SearchLine`. Those in another order than by relevance are left
-            out: first listings are new ones or cheap ones there, and not what buyers prefer.
+        searches: JSON lines, each a :class:`SearchLine`. Searches sorted otherwise than by relevance are
+            ignored: their first listings are the newest or cheapest, not those that buyers prefer.
         clicks: JSON lines, each a :class:`ClickLine`.
     """
     search_lines, malformed_searches = _parse(searches, SearchLine)

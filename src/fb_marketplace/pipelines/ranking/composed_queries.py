@@ -1,4 +1,4 @@
-"""Composed queries: a photo of a listing, and an attribute of other listings. "This, but in red"
+"""Composed queries, such as "this, but in red": a photo of a listing, and an attribute of other listings.
 
 An attribute is a colour, material, size, age or condition: a word of ``ATTRIBUTES``. A query has
 
@@ -6,7 +6,7 @@ An attribute is a colour, material, size, age or condition: a word of ``ATTRIBUT
 - an attribute, drawn from those that titles of other listings of the same category path have, and that are
   neither in the listing's title nor in its description.
 
-Relevant are the other listings of the path whose title has the attribute: grade 3 if the two titles share
+The other listings of the path whose title has the attribute are relevant: grade 3 if the two titles share
 another word that is neither common nor an attribute, else grade 2. All others have grade 0, among them
 listings of the same item, and listings that have the attribute in the description only.
 """

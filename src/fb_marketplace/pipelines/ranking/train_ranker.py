@@ -99,10 +99,10 @@ def train_ranker(
     """
     data = training_data(ranking_corpus, bm25, feedback, parameters)
     model, training = train_lambdamart(data.dataset, parameters)
-    without = model
+    without_composed = model
     if data.without_composed is not None:
-        without = train_trees(data.without_composed, parameters, training["trees"])
-    return TrainedRanker(model, without, data.card | training)
+        without_composed = train_trees(data.without_composed, parameters, training["trees"])
+    return TrainedRanker(model, without_composed, data.card | training)
 
 
 def training_data(
@@ -119,15 +119,15 @@ def training_data(
         encoder = ranking_corpus.query_encoder()
         clicks = click_dataset(feedback, corpus, encoder, ranking_corpus.labels, parameters)
     by_clicks = clicks is not None and clicks.searches >= parameters.min_clicks
-    without = None
+    without_composed = None
     if clicks and by_clicks:
         dataset = clicks.dataset
     else:
         judged = ranking_corpus.judge_queries("validation", bm25)
-        usual = [result for result in judged if result.query.kind in TRAINING_KINDS]
-        dataset = ranking_dataset(usual + _composed(judged))
-        without = ranking_dataset(usual)
-        without.features[:, [FEATURES.index(name) for name in COMPOSED_FEATURES]] = np.nan
+        known_item = [result for result in judged if result.query.kind in TRAINING_KINDS]
+        dataset = ranking_dataset(known_item + _composed(judged))
+        without_composed = ranking_dataset(known_item)
+        without_composed.features[:, [FEATURES.index(name) for name in COMPOSED_FEATURES]] = np.nan
     card = {
         "learned_from": "feedback" if by_clicks else "rules",
         "clicked": clicked,
@@ -136,7 +136,7 @@ def training_data(
         "searches": len(dataset.sizes),
         "candidates": len(dataset.features),
     }
-    return TrainingData(dataset, without, card)
+    return TrainingData(dataset, without_composed, card)
 
 
 def _composed(judged: list[JudgedCandidates]) -> list[JudgedCandidates]:
@@ -151,7 +151,7 @@ def _composed(judged: list[JudgedCandidates]) -> list[JudgedCandidates]:
 def _evaluate_composed(
     judged: list[JudgedCandidates],
     ranker: Ranker,
-    without: Ranker,
+    ranker_without_composed: Ranker,
     corpus: SearchCorpus,
     data: SearchEvaluationData,
 ) -> pd.DataFrame:
@@ -165,7 +165,7 @@ def _evaluate_composed(
         judged,
         ranker,
         {
-            "without_composed": Alternative(judged, without),
+            "without_composed": Alternative(judged, ranker_without_composed),
             "photo_only": Alternative(photos, ranker),
             "words_only": Alternative(words, ranker),
         },
@@ -200,8 +200,8 @@ def evaluate_ranking(
     """
     judged = ranking_corpus.judge_queries("test", bm25)
     model = Ranker.from_bytes(ranker.read())
-    usual = [result for result in judged if result.query.kind != COMPOSED]
-    queries = evaluate_queries(usual, model)
+    known_item = [result for result in judged if result.query.kind != COMPOSED]
+    queries = evaluate_queries(known_item, model)
     titles = [
         (query.product_id, query.group, query.words)
         for query in (candidates.query for candidates in judged)

@@ -79,9 +79,9 @@ class _Page(NamedTuple):
 def ranking_dataset(judged: list[JudgedCandidates]) -> RankingDataset:
     """Build training data from graded queries, with the best candidates by fused score.
 
-    The age of the listings is missing: the rules of synthetic queries do not prefer new listings, so trees
-    would only learn on which days the listings of a category happened to be exported. Clicks tell whether
-    buyers prefer new ones.
+    The age of the listings is set to missing: synthetic queries do not prefer new listings, so trees would
+    only learn on which days the listings of a category were exported. Only clicks show whether buyers
+    prefer new listings.
     """
     used = [query for query in judged if len(query.candidates)]
     rows = [_by_fused_rank(query.candidates)[:MAX_CANDIDATES] for query in used]

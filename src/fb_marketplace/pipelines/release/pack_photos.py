@@ -16,8 +16,8 @@ DISPLAY_PHOTOS_PER_FILE: Final = 32
 """Mean number of display renditions in a file: a few MB."""
 
 MAX_FILE_FACTOR: Final = 4
-"""Maximum number of photos in a file, in means. A file is read in one piece, and its end depends on its
-content."""
+"""Maximum number of photos in a file, as a multiple of the mean. The end of a file depends on its content,
+and a file is read in one piece."""
 
 READ_BATCH_SIZE: Final = 256
 

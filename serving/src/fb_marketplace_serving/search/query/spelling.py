@@ -32,9 +32,9 @@ MIN_SPLIT_LENGTH: Final = 6
 """Minimum letters of a word to split in two."""
 
 LONG_LENGTH: Final = 6
-"""Minimum letters of a word whose correction needs no support, if it is one edit. One letter less is enough
-if the first letter is the same, and one less if a letter is missing or two are swapped: a word is hardly
-ever so near another by chance."""
+"""Minimum letters of a word whose correction by one edit needs no support. The minimum is one letter less
+if the first letter is the same, and one less if a letter is missing or two are swapped: words are rarely
+so similar by chance."""
 
 SHORT_LENGTH: Final = 4
 SHORT_FACTOR: Final = 5
@@ -48,8 +48,8 @@ is one edit, and the word is long or a listing has the correction and the other 
 
 FIRST_LETTER_FACTOR: Final = 20
 SLIP_FACTOR: Final = 10
-"""A correction with the same first letter is as likely as one of this many times its support. So is one
-with a letter more, or with two letters swapped. Chosen on typos in titles of the validation split."""
+"""Factors on the support of a correction with the same first letter, and of one with one letter more or
+with two letters swapped. Chosen on typos in titles of the validation split."""
 
 RARE: Final = 2
 CLEARLY_MORE: Final = 25
@@ -205,7 +205,7 @@ class Speller:
         return _Edit(token.span(), near.word, self._is_supported(word, near.word))
 
     def _part_number(self, span: Span, word: str) -> _Edit | None:
-        """Return "iphone12" as "iphone 12", if both occur."""
+        """Return "iphone 12" for "iphone12" if both parts occur."""
         numbered = _LETTERS_AND_DIGITS.fullmatch(word)
         parts = [part for part in numbered.groups() if part] if numbered else []
         if not parts or any(self._counts.get(part, 0) < self._min_support for part in parts):
@@ -221,7 +221,7 @@ class Speller:
         return support >= self._min_support and not (is_short and near[0] != word[0])
 
     def _separate(self, span: Span, word: str, context: _Context) -> _Edit | None:
-        """Return "oaktable" as "oak table", if only so a listing has all words."""
+        """Return "oak table" for "oaktable" if a listing has all words only then."""
         if context.is_matched:
             return None
         split = self._split(word)
@@ -229,7 +229,7 @@ class Speller:
         return _Edit(span, split, is_certain=True) if split and is_needed else None
 
     def _completes(self, text: str, context: _Context) -> bool:
-        """Return whether a listing has these and the other words, though none has the query as it is."""
+        """Return whether a listing has these and the other words, but none has the query as typed."""
         if context.is_matched or not context.others:
             return False
         return len(self._documents_with_all([*text.split(), *context.others])) > 0
@@ -237,7 +237,7 @@ class Speller:
     def _offer(self, span: Span, word: str, context: _Context) -> _Edit | None:
         """Return the likely word for a rare one.
 
-        It is certain if only so a listing has all words, or if no title has the rare word.
+        It is certain if a listing has all words only then, or if no title has the rare word.
         """
         if len(word) <= MIN_LENGTH or not word.isalpha() or word in FUNCTION_WORDS:
             return None
@@ -335,7 +335,7 @@ class Speller:
 
 
 def _is_slip(word: str, near: str) -> bool:
-    """Return whether a letter is missing, or two are swapped: few words are that near by chance."""
+    """Return whether a letter is missing or two are swapped: few words are so similar by chance."""
     return len(near) > len(word) or sorted(near) == sorted(word)
 
 

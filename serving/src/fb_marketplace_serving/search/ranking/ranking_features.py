@@ -43,7 +43,7 @@ FEATURES: Final = (
 changes: :class:`Ranker` rejects models with other feature names."""
 
 COMPOSED_FEATURES: Final = ("title_share", "photo_path", "image_similarity_gap")
-"""Features of what composed queries need: an attribute in the title, and the kind of thing in the photo."""
+"""Features for composed queries: an attribute in the title, and the category of the photo."""
 
 DESCRIPTIONS: Final = {
     "bm25_similarity": "matches the words",

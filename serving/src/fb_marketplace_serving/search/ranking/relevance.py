@@ -103,14 +103,14 @@ class RelevanceFeatures:
         self.listings = indexes.listings
         best = np.lexsort((candidates.positions, -candidates.fused))[:FEEDBACK_DOCS]
         voters = np.sort(best)
-        self._own = _SomeListings(candidates.positions[voters], candidates.fused[voters])
+        self._own = _ListingValues(candidates.positions[voters], candidates.fused[voters])
         votes = candidates.positions[best], candidates.fused[best]
         self._total = float(votes[1].sum())
         self._path_votes = _count(self.listings.path, len(self.listings.paths), *votes)
         self._root_votes = _count(self.listings.root, len(self.listings.categories), *votes)
         image_ranks = candidates.rank.get("image", np.zeros(len(candidates), np.int32))
         similar = np.flatnonzero((image_ranks > 0) & (image_ranks <= FEEDBACK_DOCS))
-        self._own_photo = _SomeListings(
+        self._own_photo = _ListingValues(
             candidates.positions[similar], 1 / (RRF_K + image_ranks[similar])
         )
         self._photo_votes = _count(self.listings.path, len(self.listings.paths), *self._own_photo)
@@ -126,7 +126,7 @@ class RelevanceFeatures:
         nothing = np.zeros(len(candidates))
         photos = candidates.similarity.get("image", nothing)
         is_listed = candidates.rank.get("image", nothing) > 0
-        self._photos = _SomeListings(
+        self._photos = _ListingValues(
             candidates.positions[is_listed], photos[is_listed].astype(np.float64)
         )
 
@@ -248,7 +248,7 @@ class RelevanceFeatures:
         return rows
 
 
-class _SomeListings(NamedTuple):
+class _ListingValues(NamedTuple):
     """Values of some listings, sorted by position."""
 
     positions: Positions

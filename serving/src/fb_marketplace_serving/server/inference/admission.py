@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 PROMPT_ANSWERS: Final = 20
-"""Refusals and clicks of a client that are answered at once within a second."""
+"""Rejections and clicks of a client within a second that are answered at once."""
 
 PAUSE: Final = 0.25
 """Seconds until a further one is answered."""
@@ -75,9 +75,9 @@ class Admission:
 
 
 class Pace:
-    """Slows a client down that sends many requests which are refused. Not thread-safe.
+    """Delay of answers to clients with many rejected requests or clicks. Not thread-safe.
 
-    To refuse a request is cheap, but thousands in a second would delay the requests of others.
+    Rejecting a request is cheap, but thousands per second would delay the requests of others.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Pace:
         self._second = 0.0
 
     async def wait(self, client: str) -> None:
-        """Wait before an answer to a client if it had many within this second."""
+        """Wait before an answer to a client that had too many within this second."""
         now = asyncio.get_running_loop().time()
         if now - self._second >= 1:
             self._clients.clear()

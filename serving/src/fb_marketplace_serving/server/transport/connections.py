@@ -121,7 +121,7 @@ class Connections(ServerState):
         if connection in self.connections:
             self.connections.remove(connection)
             self.of_client[connection.address] -= 1
-            self.of_client += Counter()  # without those of zero
+            self.of_client += Counter()  # drops counts of zero
 
     def make_room(self) -> bool:
         """Close the connection that has waited longest for a request, else the one that uploads longest.

@@ -58,7 +58,7 @@ def evaluate_served(
     reworded = [query for query in synthetic if query.kind == "paraphrase"]
     members = [(query.product_id, query.group) for query in short]
     reworded += reworded_queries(data.products, members)
-    seed, few = relevance.seed, relevance.max_test_queries
+    seed, max_queries = relevance.seed, relevance.max_test_queries
     evaluations = {
         "typos": evaluate_typos(
             served,
@@ -72,7 +72,7 @@ def evaluate_served(
     reason = {"not_measured": model.reason} if isinstance(model, Skipped) else {}
     if threshold:
         evaluations["relevance"] = evaluate_precision(
-            served, sample_queries(by_words, few, seed), threshold.threshold, parameters
+            served, sample_queries(by_words, max_queries, seed), threshold.threshold, parameters
         )
     return Evaluation(
         {"relevance": reason} | {name: part.metrics for name, part in evaluations.items()},

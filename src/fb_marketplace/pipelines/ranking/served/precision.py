@@ -1,4 +1,4 @@
-"""Precision and recall of all results that reach the threshold; precision of the first ten in any order."""
+"""Precision and recall of all results above the threshold; precision of the first ten in each order."""
 
 import random
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ def evaluate_precision(
         Metrics: ``threshold``; number of ``searches``; ``precision``, the share of relevant listings among
         all results; ``title_recall``, the share of results among the listings whose title has all words;
         ``precision_at_10`` by order, each with its ratio ``to_best_first``; and ``nonsense_with_hits``, the
-        share of 100 nonsense queries with results. A ``random_baseline`` stands for as many random
-        listings. An estimate without cases is None: of ``distance`` without locations, of ``newest``
+        share of 100 nonsense queries with results. A ``random_baseline`` is the value for as many
+        random listings. An estimate without cases is None: ``distance`` without locations, ``newest``
         without dates. Cases: the precision and recall by query, and the mean precision in the orders other
         than best first.
     """
@@ -105,7 +105,7 @@ def _judge(served: ServedSearch, query: SearchQuery) -> dict[str, float]:
     }
     listings = served.corpus.indexes.listings
     places = np.flatnonzero(~np.isnan(listings.features.latitude)).tolist()
-    # Buyers are where any listing is: where the query's is, it would be the nearest.
+    # Search from a random listing: from the query's own listing, it would always be the nearest.
     near = random.Random(f"{query.kind} {query.product_id}").choice(places) if places else None
     for sort in SORTS:
         if (sort == "distance" and near is None) or (sort == "newest" and not listings.has_dates):

@@ -1,4 +1,4 @@
-"""Recall@10 of a listing by queries that do not use the words of its title: with typos, and paraphrased."""
+"""Recall@10 of a listing for queries in other words than its title: with typos, and paraphrased."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The test listings, searched like on the server: with corrections and the threshold."""
+"""Search over the test listings as on the server: with corrections and the threshold."""
 
 import random
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.search.results import SearchResults
 
 WORDS_ONLY: Final = frozenset(get_args(Kind))
-"""Phrases about prices and places stay words: they would become filters."""
+"""Phrases about prices and places stay in the words: otherwise they would become filters."""
 
 
 class ServedSearch:
@@ -38,7 +38,7 @@ class ServedSearch:
     ) -> None:
         """Set the listings, the encoder of words, the engine over the listings, and the speller.
 
-        The speller knows the words of all listings, like on the server.
+        The speller knows the words of all listings, as on the server.
         """
         self.corpus = corpus
         self._encoder, self._engine, self._understanding = encoder, engine, understanding

@@ -1,4 +1,4 @@
-"""Drift: how far the listings of today are from those that the network was trained on."""
+"""Drift between today's listings and those that the network was trained on."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,7 +27,7 @@ def report_drift(
     vision_labels: list[str],
     parameters: EvaluationParameters,
 ) -> dict[str, Any]:
-    """Compare today's listings with those at the time of the training, and say whether one is due.
+    """Compare today's listings with those at the training, and decide whether a retraining is due.
 
     Args:
         training_listings: the labelled listings at that time, with their splits.
@@ -97,12 +97,14 @@ def drift_reasons(report: dict[str, Any], limits: DriftParameters) -> list[str]:
     return [reason for reason, is_exceeded in values.items() if is_exceeded]
 
 
-def population_stability_index(then: NDArray[np.int64], now: NDArray[np.int64]) -> float:
-    """Compare two counts by bin: 0 if the shares are equal; above 0.2 is commonly called a shift.
+def population_stability_index(expected: NDArray[np.int64], actual: NDArray[np.int64]) -> float:
+    """Compute the population stability index of two counts by bin.
+
+    It is 0 if the shares are equal. A value above 0.2 is commonly called a shift.
 
     Half a case is added to each bin, so that empty bins have a logarithm.
     """
-    before, after = (then + 0.5) / (then + 0.5).sum(), (now + 0.5) / (now + 0.5).sum()
+    before, after = ((counts + 0.5) / (counts + 0.5).sum() for counts in (expected, actual))
     return round(float(((after - before) * np.log(after / before)).sum()), 4)
 
 
