@@ -62,7 +62,7 @@ class TableParameters(Parameters):
                 is_complete = False
             if not is_complete:
                 raise ValueError(
-                    f"{name!r} is no format of a date; expected one with day, month and year, such as "
+                    f"{name!r} is not a date format; expected one with day, month and year, such as "
                     "'%d/%m/%Y %H:%M'"
                 )
         return formats

@@ -126,7 +126,7 @@ def check_dates(
         table: name of the table.
 
     Raises:
-        UserError: almost none of at least ten values is a date.
+        UserError: fewer than a tenth of at least ten values are dates.
     """
     missing = {"", *(value.casefold() for value in missing_values)}
     texts = [text for value in values if (text := str(value).strip()).casefold() not in missing]
@@ -134,7 +134,7 @@ def check_dates(
     if len(texts) < _MIN_VALUES or len(texts) - len(unreadable) >= _MIN_DATED * len(texts):
         return
     raise UserError(
-        f"{len(unreadable):,} of {len(texts):,} values of column {column!r} are no dates, such as "
+        f"{len(unreadable):,} of {len(texts):,} values of column {column!r} are not dates, such as "
         f"{unreadable[0][:60]!r}. Set their format, such as `date_formats: ['%d/%m/%Y %H:%M']`, or remove "
         f"`created_at`, for {table} in parameters_cleaning.yml."
     )
