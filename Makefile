@@ -27,7 +27,7 @@ EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_p
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
 HALF := tests/e2e tests/unit/pipelines/vision tests/unit/pipelines/text $(addprefix tests/unit/,diagnostics hooks lifecycle ml)
 SLOW_HALF := $(addprefix tests/e2e/test_,$(addsuffix .py,concurrent_runs durability embedding_reuse full_run killed_stages local_and_s3 \
-    odd_markets partial_runs))
+    odd_markets partial_runs retraining))
 
 export DO_NOT_TRACK := 1
 

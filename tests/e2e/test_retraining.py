@@ -12,8 +12,6 @@ import pytest
 from support.kedro_project import Place, Run
 from support.killed_runs import copy_lake
 
-pytestmark = pytest.mark.slow
-
 FITTED = {
     *("train_linear_probe", "train_network", "train_embedding_head", "calibrate_encoder"),
     *("quantize_encoder", "select_encoder", "select_precision", "train_projection"),
@@ -30,6 +28,7 @@ def place(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield replace(copy, raw=str(folder / "raw"))
 
 
+@pytest.mark.slow
 def test_removed_training_listing_trains_and_encodes_nothing(place: Place, whole_run: Run) -> None:
     listings = whole_run.table("training_listings")
     sizes = listings.groupby("category")["product_id"].transform("size")
@@ -47,6 +46,7 @@ def test_removed_training_listing_trains_and_encodes_nothing(place: Place, whole
     assert drift["retraining_due"] is False
 
 
+@pytest.mark.slow
 def test_new_listings_encode_exactly_their_photos(
     place: Place, draw_photo: Callable[[int], bytes]
 ) -> None:
@@ -82,6 +82,7 @@ def test_new_listings_encode_exactly_their_photos(
     )
 
 
+@pytest.mark.stress
 def test_always_trains_the_models_of_vision_only(place: Place) -> None:
     version = place.run("--params=vision.retrain=always", recompute=False)
 
@@ -91,6 +92,7 @@ def test_always_trains_the_models_of_vision_only(place: Place) -> None:
     assert place.json("drift_report", version)["listings"]["new"] == 0
 
 
+@pytest.mark.slow
 def test_changed_recipe_trains_again(place: Place) -> None:
     version = place.run("--params=baselines.category.bow_C=5.0", recompute=False)
 

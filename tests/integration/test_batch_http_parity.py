@@ -241,7 +241,7 @@ def listings(product_ids):
     visible = {"currency": "GBP", "category": "Home", "category_path": "Home / Chairs"}
     return pd.DataFrame(
         {"product_id": product_ids, "title": "A chair", "description": "Sit.", "price": 1.0}
-    ).assign(**visible, town=None, county=None, price_flag=None)
+    ).assign(**visible, town=None, county=None, price_flag=None, created_at=None)
 
 
 class Asked:

@@ -83,6 +83,7 @@ def test_generated_client_asks_every_operation(generated, schema, address, paint
         "metrics": {},
         "describe_release": {},
         "get_product": {"product_id": "p-chair"},
+        "similar_listings": {"product_id": "p-chair", "limit": 2},
         "get_image": {"image_id": "img-red"},
         "search": {"q": "red chiar in Leeds", "max_price": 80.0},
         "suggest": {"q": "red cha"},
@@ -106,6 +107,7 @@ def test_generated_client_asks_every_operation(generated, schema, address, paint
     assert answers["predict_category"].category == "Reds"
     assert len(answers["find_similar_photos"].hits) == 3
     assert answers["get_product"].image_ids == ["img-red"]
+    assert len(answers["similar_listings"].listings) == 2
     assert answers["record_click"].recorded
 
 
