@@ -37,7 +37,8 @@ def case_table(queries: Sequence[SearchQuery], values: dict[str, Sequence[float]
         for query, value in zip(queries, column, strict=True)
         if not np.isnan(value)
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    types = dict.fromkeys(COLUMNS, "str") | {"value": "float64"}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
 
 
 def estimate_mean(
