@@ -259,9 +259,13 @@ def _run_all(lake: Lake, run: Callable[[], Any]) -> None:
 
 
 def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
-    """Check whether the newest run computed and published everything, without the listings."""
+    """Check whether the newest run computed and published everything, without the listings.
+
+    A model that it kept although its data had changed may have been trained on them.
+    """
     is_complete = (
         set(FULL_RUN_OUTPUTS) <= newest.outputs.keys() | newest.skipped.keys()
+        and not newest.retained
         and read_pointer(lake).version == newest.version
     )
     return is_complete and not any(newest.version in hit.path + hit.version for hit in hits)

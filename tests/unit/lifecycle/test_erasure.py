@@ -23,6 +23,7 @@ from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace.storage.run_records import RunRecords
 from fb_marketplace_serving.release.pointer import read_pointer
 from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list, read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
@@ -405,6 +406,23 @@ def test_killed_erasure_resumes_without_second_run(lake, url, monkeypatch):
 
     assert not find_listings(Lake(url), [LAMP]).hits
     assert read_pointer(Lake(url)).version == version(3)
+
+
+def test_run_that_kept_a_model_is_not_complete(lake, url):
+    nightly = whole_run(lake, 3, [TABLE_, CHAIR])
+    records = RunRecords(Lake(url))
+    newest = next(records.newest_first())
+    records.write(newest.model_copy(update={"retained": {"train_price_models": 0.0}}))
+
+    output = erase(
+        Lake(url),
+        find_listings(Lake(url), [LAMP]),
+        lambda: whole_run(lake, 4, [TABLE_, CHAIR]),
+        IN_BUCKET,
+    )
+
+    assert output["current_release"] == version(4)
+    assert nightly in output["removed"]["runs"]
 
 
 def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
