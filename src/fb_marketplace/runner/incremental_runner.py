@@ -162,7 +162,8 @@ class _Run:
             self._state.skipped[name] = reason
             if self._history.skipped.get(name) != reason:
                 self._state.newly_skipped[name] = reason
-        self._state.fingerprints[node.name] = self._fingerprints[node.name]
+        untrained = self._fingerprints[node.name].model_copy(update={"training": None})
+        self._state.fingerprints[node.name] = untrained
         self._runner._release_datasets(node, self._catalog, self._consumers, self._pipeline)
 
     def _missing_input(self, node: Node) -> str | None:

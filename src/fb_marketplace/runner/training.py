@@ -179,7 +179,9 @@ def data_change(then: DataSketch | None, now: DataSketch) -> DataChange:
     """Estimate the shares of rows that are new and gone."""
     if then is None or not then.rows:
         return DataChange(float(bool(now.rows)), 0.0)
-    lowest = sorted({*then.lowest, *now.lowest})[:SKETCH_SIZE]
+    lowest = sorted({*then.lowest, *now.lowest})
+    if max(then.rows, now.rows) > SKETCH_SIZE:
+        lowest = lowest[:SKETCH_SIZE]
     jaccard = len({*lowest} & {*then.lowest} & {*now.lowest}) / len(lowest)
     shared = jaccard / (1 + jaccard) * (then.rows + now.rows)
     return DataChange(

@@ -176,17 +176,21 @@ class RunRecords:
         return versions
 
     def trainings(self) -> dict[str, tuple[str, float]]:
-        """Return, by node, the version of its latest training and the share of data changed since."""
-        versions: dict[str, str] = {}
+        """Return, by node, the version of its latest training and the share of data changed since.
+
+        Nodes that the latest run skipped have no model, and are left out.
+        """
+        versions: dict[str, str | None] = {}
         shares: dict[str, float] = {}
         for record in self.newest_first():
             for name, fingerprint in record.fingerprints.items():
-                if fingerprint.training and name not in versions:
-                    versions[name] = record.version
+                versions.setdefault(name, record.version if fingerprint.training else None)
             for name, share in record.retained.items():
                 if name not in versions:
                     shares.setdefault(name, share)
-        return {name: (version, shares.get(name, 0.0)) for name, version in versions.items()}
+        return {
+            name: (version, shares.get(name, 0.0)) for name, version in versions.items() if version
+        }
 
     def skipped(self, names: Iterable[str]) -> dict[str, str]:
         """Return the reason for each named dataset that the latest run could not create."""

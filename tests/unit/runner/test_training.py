@@ -18,6 +18,8 @@ from fb_marketplace.runner.incremental_runner import IncrementalRunner, Recomput
 from fb_marketplace.runner.training import SKETCH_SIZE, data_change, sketch
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.run_records import RunRecords
+from fb_marketplace_serving.storage.lake import Lake
 
 ROWS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 EXECUTED: Counter[str] = Counter()
@@ -229,12 +231,18 @@ def test_missing_model_is_trained_again(run, write, tmp_path):
     assert "train" in run()
 
 
-def test_training_that_lacked_data_is_tried_again(run, write):
+def test_training_that_lacked_data_is_tried_again(run, write, tmp_path):
     write(TITLES[:1])
     assert run() == {"train"}
+    assert RunRecords(Lake(str(tmp_path))).trainings() == {}
     write(TITLES)
 
     assert run() == {"train", "rank"}
+    assert RunRecords(Lake(str(tmp_path))).trainings().keys() == {"train", "rank"}
+
+    write(TITLES[:1])
+    run(depth=2)
+    assert RunRecords(Lake(str(tmp_path))).trainings() == {}
 
 
 def test_shares_of_large_tables_are_estimated():
@@ -246,6 +254,15 @@ def test_shares_of_large_tables_are_estimated():
     assert len(sketch(then).lowest) == SKETCH_SIZE
     assert change.new == pytest.approx(0.2, abs=0.03)
     assert change.gone == pytest.approx(0.05, abs=0.03)
+
+
+def test_shares_of_small_tables_are_exact():
+    then = pd.DataFrame({"title": [f"chair {number}" for number in range(200)]})
+    now = pd.DataFrame({"title": [f"chair {number}" for number in range(199, 399)]})
+
+    change = data_change(sketch(then), sketch(now))
+
+    assert change == pytest.approx((0.995, 0.995), abs=1e-9)
 
 
 def test_first_rows_count_as_new():
