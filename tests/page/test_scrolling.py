@@ -97,6 +97,17 @@ def test_back_and_reload_return_to_the_same_place(stools, expect):
     assert products(page)[: len(shown)] == shown
 
 
+def test_more_is_loaded_after_going_back(stools, expect):
+    page = stools
+    page.locator("#hits[aria-busy]").wait_for(state="detached")
+    page.evaluate(SEARCH)
+    expect(page.locator("#heading")).to_have_text("“chair”")
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("All listings")
+
+    scroll_to_end(page, expect, AUTOMATIC)
+
+
 def test_pages_of_two_releases_are_not_mixed(stools, expect):
     page = stools
     page.locator("#hits[aria-busy]").wait_for(state="detached")

@@ -373,6 +373,7 @@ addEventListener("scrollend", () => {
 
 function restore(search) {
   running.abort();
+  running = new AbortController(); // of the pages that are loaded next
   typing.cancel();
   current = search;
   const { scroll, focus } = search;
