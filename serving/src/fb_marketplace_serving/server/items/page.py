@@ -92,7 +92,7 @@ def _head(product: Product, root: str, url: str) -> Html:
         "og:description": summary,
     }
     if product.price is not None:
-        properties["product:price:amount"] = f"{product.price:g}"
+        properties["product:price:amount"] = _amount(product.price)
         properties["product:price:currency"] = product.currency
     links = []
     if url:
@@ -130,7 +130,7 @@ def _item(loaded: LoadedRelease, product: Product, language: str) -> Html:
         title=product.title,
         crumbs=_crumbs(product, texts["category_path"]),
         photos=_photos(product, texts),
-        amount="" if product.price is None else f"{product.price:g}",
+        amount="" if product.price is None else _amount(product.price),
         currency=product.currency,
         price=_price(product) or texts["no_price"],
         facts=_facts(product, texts),
@@ -143,6 +143,10 @@ def _item(loaded: LoadedRelease, product: Product, language: str) -> Html:
         why=texts["why"],
         similar=texts["some_similar"],
     )
+
+
+def _amount(price: float) -> str:
+    return f"{price:.2f}".removesuffix(".00")
 
 
 def _price(listing: Product | Listing) -> str:

@@ -11,6 +11,7 @@ from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,
     authenticate,
+    enforce_rate_limit,
 )
 from fb_marketplace_serving.server.items.page import render_error, render_item
 from fb_marketplace_serving.server.items.product import build_product
@@ -34,6 +35,7 @@ async def item_page(
     language, root = language_of(request), _root(request)
     try:
         authenticate(request, request.headers.get(KEY_HEADER))
+        await enforce_rate_limit(request, service)
         require_listing(loaded, product_id)
         product = await service.run_search(
             request.state.client, partial(build_product, loaded, product_id)

@@ -55,7 +55,11 @@ async def describe_release(loaded: ReleaseDependency) -> ReleaseSummary:
     )
 
 
-@router.get("/products/{product_id:path}", responses=error_responses(404, 422, 429, 503))
+@router.get(
+    "/products/{product_id:path}",
+    dependencies=[Depends(enforce_rate_limit)],
+    responses=error_responses(404, 422, 429, 503),
+)
 async def get_product(
     request: Request, product_id: str, service: ServiceDependency, loaded: ReleaseDependency
 ) -> Product:

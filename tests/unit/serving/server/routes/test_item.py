@@ -91,6 +91,19 @@ def test_link_preview_has_title_price_and_description(client):
     assert page.meta("product:price:currency") == "GBP"
 
 
+@pytest.mark.parametrize(
+    ("price", "amount", "shown"),
+    [(12345.67, "12345.67", "£12,345.67"), (1234567.0, "1234567", "£1,234,567")],
+)
+def test_large_price_is_exact(serve, price, amount, shown):
+    with serve(SHOP | {"p-boat": ("A boat", price, "Sport / Boats", None)}) as client:
+        page = Page(client.get("/item/p-boat").text)
+
+    assert page.meta("product:price:amount") == amount
+    assert [item["value"] for item in page.all("data")] == [amount]
+    assert shown in page.texts
+
+
 def test_link_preview_has_no_address_unless_the_server_knows_it(client):
     page = Page(client.get("/item/p-chair", headers={"Host": "evil.example"}).text)
 
@@ -220,3 +233,15 @@ def test_listing_without_photo_price_and_place_has_a_page(client):
     assert "No price" in page
     assert "product:price" not in page
     assert client.get("/item/p-plain").status_code == 200
+
+
+def test_pages_and_listings_count_towards_the_rate_limit(opened_shop):
+    with TestClient(create_app(opened_shop, Settings(rate_limit="2/minute"))) as client:
+        first = [client.get(path).status_code for path in ("/products/p-chair", "/item/p-chair")]
+        product, page = client.get("/products/p-chair"), client.get("/item/p-chair")
+
+    assert first == [200, 200]
+    assert product.json()["type"].endswith(":rate_limited")
+    assert (page.status_code, page.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    assert "Too many requests" in page.text
+    assert 1 <= int(page.headers["retry-after"]) <= 60
