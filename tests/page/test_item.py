@@ -150,14 +150,18 @@ def locked_shop(shop):
         yield address
 
 
+def enter_key(page):
+    page.get_by_label("Key", exact=True).fill(KEY)
+    page.get_by_role("button", name="Use this key").click()
+
+
 def test_page_with_a_key_is_loaded_with_it(open_page, locked_shop, expect):
     page = open_page(f"{locked_shop}/item/{RED}?q=red+chair&at=0")
     dialog = page.get_by_role("dialog", name="This server requires a key")
     expect(dialog).to_be_visible()
     expect(page.locator("body")).not_to_contain_text("Red chair")
 
-    page.get_by_label("Key", exact=True).fill(KEY)
-    page.get_by_role("button", name="Use this key").click()
+    enter_key(page)
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Red chair 0")
     expect(page).to_have_title("Red chair 0 · fb-marketplace")
@@ -166,6 +170,23 @@ def test_page_with_a_key_is_loaded_with_it(open_page, locked_shop, expect):
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("Red chair 0")
     expect(dialog).to_be_hidden()
+
+
+def test_unknown_listing_says_so_after_the_key(open_page, locked_shop, expect):
+    page = open_page(f"{locked_shop}/item/none")
+    enter_key(page)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("This listing is not available")
+    expect(page.locator("#error")).to_be_empty()
+
+
+def test_page_without_one_of_its_photos_shows_the_rest(open_page, locked_shop, expect):
+    page = open_page(f"{locked_shop}/item/{RED}")
+    page.route(f"**/images/{quote(SECOND_PHOTO, safe='')}?*", lambda route: route.abort())
+    enter_key(page)
+
+    expect(page.locator("#photos img").first).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator("#similar .tile.loaded").first).to_be_visible()
 
 
 def test_link_preview_is_in_the_html(shop_server):

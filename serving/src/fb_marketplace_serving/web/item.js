@@ -2,7 +2,7 @@
 
 import { ApiError, fetchApi, fetchPhoto, hasKey, search } from "./api.js";
 import { elementsOrError } from "./detail.js";
-import { find, toast } from "./dom.js";
+import { element, find, toast } from "./dom.js";
 import { card } from "./listings.js";
 import { fromText } from "./photo.js";
 import { age, money, text } from "./text.js";
@@ -33,7 +33,13 @@ async function start() {
 
 // Load the listing with a key, which a browser does not send for a page.
 async function unlock() {
-  const page = new DOMParser().parseFromString(await (await fetchApi(path)).text(), "text/html");
+  const response = await fetchApi(path).catch((error) => {
+    if (error.status !== 404) throw error;
+    document.title = text("item_error_404");
+    find("item").replaceChildren(element("h1", { textContent: document.title }));
+  });
+  if (!response) return;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const image of page.querySelectorAll("img")) image.removeAttribute("src");
   document.title = page.title;
   find("item").replaceChildren(...page.getElementById("item").children);
@@ -54,8 +60,11 @@ async function photoLinks(article) {
   if (!hasKey()) return links;
   // Neither an image element nor a link can send a key.
   await Promise.all(links.map(async (link) => {
-    const photo = await (await fetchApi(link.getAttribute("href"))).blob();
-    link.href = link.firstElementChild.src = URL.createObjectURL(photo);
+    const response = await fetchApi(link.getAttribute("href")).catch((error) => {
+      if (!(error instanceof ApiError) || error.cause === "key") throw error;
+    });
+    // Without one photo, the page has the others.
+    if (response) link.href = link.firstElementChild.src = URL.createObjectURL(await response.blob());
   }));
   return links;
 }
