@@ -55,6 +55,31 @@ def test_letterbox_bars_are_not_shown(page, expect):
     expect(image).to_have_attribute("style", re.compile(r"scale\(1\.3\d*\)"))
 
 
+def test_decoded_photos_are_released(page):
+    left = page.evaluate(
+        """async () => {
+            const decode = window.createImageBitmap;
+            let open = 0;
+            window.createImageBitmap = async (...all) => {
+                const bitmap = await decode(...all);
+                const close = bitmap.close.bind(bitmap);
+                bitmap.close = () => { open -= 1; close(); };
+                open += 1;
+                return bitmap;
+            };
+            const { growth } = await import("/web/letterbox.js");
+            for (const [width, height] of [[256, 256], [256, 200], [1024, 768]]) {
+                const canvas = new OffscreenCanvas(width, height);
+                canvas.getContext("2d").fillRect(0, 0, 9, 9);
+                await growth(await canvas.convertToBlob());
+            }
+            return open;
+        }"""
+    )
+
+    assert left == 0
+
+
 def test_filters_apply_and_are_in_the_url(page, expect):
     choose(page, photo(RED))
     expect(cards(page)).to_have_count(24)

@@ -10,7 +10,10 @@ const MAX_SCALE = 1.8;   // limit on cropping; some of the bars may stay
 export async function growth(photo) {
   const bitmap = await createImageBitmap(photo);
   const { width, height } = bitmap;
-  if (width !== height || width > CANONICAL) return 1;
+  if (width !== height || width > CANONICAL) {
+    bitmap.close();
+    return 1;
+  }
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
