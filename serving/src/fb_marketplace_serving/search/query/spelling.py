@@ -302,7 +302,7 @@ class Speller:
     def _documents_with_all(self, others: Sequence[str]) -> NDArray[np.int32]:
         """Return the documents with all words that any document has; none if there is no such word."""
         documents: NDArray[np.int32] | None = None
-        for word in others:
+        for word in dict.fromkeys(others):
             if word not in FUNCTION_WORDS and len(rows := self._documents(word)):
                 documents = rows if documents is None else np.intersect1d(documents, rows)
                 if not len(documents):

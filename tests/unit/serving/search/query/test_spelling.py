@@ -148,3 +148,17 @@ def test_word_of_descriptions_is_corrected_to_a_frequent_one(vocabulary, gazette
     assert (
         Speller(vocabulary, count_words(texts), gazetteer).correct("bookcasse").text == "bookcase"
     )
+
+
+def test_repeated_words_are_looked_up_once(speller, bm25, monkeypatch):
+    looked_up = []
+    find = type(bm25).documents_with
+
+    def count(index, term):
+        looked_up.append(term)
+        return find(index, term)
+
+    monkeypatch.setattr(type(bm25), "documents_with", count)
+    speller._documents_with_all(["oak", "table"] * 20)
+
+    assert len(looked_up) == 2
