@@ -171,7 +171,8 @@ class RelevanceFeatures:
         classes = len(self._path_of_class)
         code, count = self._class_of_path[self.listings.path[positions]], classes
         if self._matches is not None:
-            code += classes * self._matches.group[positions]
+            # A long query has so many groups that 32 bits may not suffice.
+            code += classes * self._matches.group[positions].astype(np.int64)
             count *= len(self._matches.text_of_group)
         used, group = _number(code, count)
         terms, class_ = np.divmod(used, classes)

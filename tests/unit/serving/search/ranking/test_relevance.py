@@ -1,6 +1,7 @@
 """Relevance of all listings, against one listing at a time."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,23 @@ def test_groups_have_the_features_of_each_listing_alone(small, monkeypatch, max_
         np.testing.assert_array_equal(
             rows[group][small.catalogue.path[silent]], features.of(silent)
         )
+
+
+def test_listings_of_very_many_groups_keep_their_own(small):
+    query = QueryVectors("oak")
+    candidates = collect_candidates(small.searched, query, top_k=20)
+    group = np.zeros_like(candidates.matches.group)
+    group[0] = 2**28
+    shares = np.zeros(2**28 + 1, np.float32)  # takes no memory where it is not written
+    shares[-1] = 0.5
+    matches = candidates.matches._replace(group=group, title_of_group=shares, text_of_group=shares)
+    features = RelevanceFeatures(
+        small.searched, query, replace(candidates, matches=matches), LABELS
+    )
+
+    rows, number = features.of_groups(np.array([0, 1]))
+
+    np.testing.assert_array_equal(rows[number], features.of(np.array([0, 1])))
 
 
 def test_equal_listings_are_computed_once(small):
