@@ -126,6 +126,22 @@ def test_click_is_sent_with_its_search_id(open_page, listening_server):
     assert product_id in [hit["product_id"] for hit in visible[click["search_id"]]]
 
 
+def test_no_click_is_sent_for_the_context_menu(open_page, listening_server):
+    page = open_page(listening_server)
+    search(page, "red chair")
+    wait_for_answer(page)
+    clicks = []
+    page.on("request", lambda request: clicks.append(request.post_data_json))
+    first, second = (page.locator("#hits a.listing").nth(number) for number in (0, 1))
+
+    first.click(button="right")
+    with page.expect_response("**/clicks"):
+        second.click(button="middle")
+
+    product_id = second.locator("..").get_attribute("data-product")
+    assert [click["product_id"] for click in clicks if click] == [product_id]
+
+
 def test_no_click_is_sent_without_feedback(shop_page):
     params = []
     shop_page.on("request", lambda request: params.append(request.url))

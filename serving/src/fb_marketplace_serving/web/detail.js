@@ -13,7 +13,8 @@ export function hitCard(hit, tile, explain) {
   const link = item.querySelector("a.listing");
   // A middle click opens the listing in a new tab.
   if (searchId) {
-    for (const type of ["click", "auxclick"]) link.addEventListener(type, () => recordClick(searchId, productId));
+    const record = ({ button }) => { if (button !== 2) recordClick(searchId, productId); }; // not for the context menu
+    for (const type of ["click", "auxclick"]) link.addEventListener(type, record);
   }
   const details = element("div", { className: "details" });
   const line = (className, textContent) => details.append(element("p", { className, textContent }));
