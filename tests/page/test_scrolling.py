@@ -134,6 +134,19 @@ def test_pages_of_two_releases_are_not_mixed(stools, expect):
     assert page.evaluate("scrollY") == 0
 
 
+def test_release_without_text_search_is_another_release(stools, expect):
+    page = stools
+    page.wait_for_timeout(500)
+    before = products(page)
+    page.route("**/search?*", lambda route: route.fulfill(status=404, body="{}"))
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+
+    expect(page.locator("#next-status")).to_have_text(
+        "New listings have arrived since you searched."
+    )
+    assert products(page) == before
+
+
 def test_failure_to_load_more_keeps_the_listings(stools, expect):
     page = stools
     page.wait_for_timeout(500)

@@ -206,8 +206,9 @@ async function loadMore() {
   const { signal } = running;
   state.showLoadingMore();
   try {
-    const results = await findListings({ ...search, limit: search.limit + PAGE }, { signal, onWait: () => {} });
+    const page = await findListings({ ...search, limit: search.limit + PAGE }, { signal, onWait: () => {} });
     if (search !== current || signal.aborted) return;
+    const results = page ?? { stale: true }; // a release without text search
     if (!results.stale) search.limit += PAGE;
     Object.assign(search, results);
     store();
