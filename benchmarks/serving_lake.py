@@ -78,8 +78,8 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
     )
     embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
     index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()
-    listing = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None, None)
-    products = pd.DataFrame([(name, *listing) for name in ids], columns=list(Listing._fields))
+    listed = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None)
+    products = pd.DataFrame([Listing(name, *listed) for name in ids], columns=list(Listing._fields))
     contents = {
         "encoder.onnx": graph,
         "image_index": index_bytes,
