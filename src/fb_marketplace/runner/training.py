@@ -86,7 +86,7 @@ class TrainingNodes:
         return rules[0] if rules else None
 
     def inputs(self, node: Node) -> TrainingInputs:
-        """Describe what a node would be trained on."""
+        """Describe the recipe and the data with which a node would train."""
         recipe, data = dict[str, str](), dict[str, DataSketch]()
         pending = list(node.inputs)
         while pending:

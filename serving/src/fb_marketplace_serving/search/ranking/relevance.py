@@ -336,7 +336,7 @@ class RelevanceModel(NamedTuple):
 
 
 class Relevance:
-    """Probability of each listing of the market for one query. Only what is read is computed."""
+    """Probability that each listing is relevant to one query, computed when it is read."""
 
     def __init__(self, model: RelevanceModel, features: RelevanceFeatures) -> None:
         self._model, self._features = model, features

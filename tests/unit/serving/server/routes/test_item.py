@@ -1,4 +1,4 @@
-"""The page of a listing: what is in its HTML, for link previews and readers without scripts."""
+"""HTML of the page of a listing, for link previews and for browsers without scripts."""
 
 import re
 from html.parser import HTMLParser
