@@ -1,6 +1,7 @@
 """Faults of photos: rows, files, copies and unusual encodings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from random import Random
 from typing import TypeAlias, get_args
 
@@ -76,9 +77,17 @@ def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[
         if photo.listing.fault is None and not _has_copies_or_repeats(photo.listing)
     ]
     random.shuffle(candidates)
+    of_listing: dict[int, list[Photo]] = {}
+    for photo in candidates:
+        of_listing.setdefault(photo.listing.product.number, []).append(photo)
+    first = 0  # all candidates before it are taken
 
     def take(matches: _Predicate) -> Photo:
-        chosen = next(photo for photo in candidates if not photo.taken and matches(photo))
+        nonlocal first
+        while candidates[first].taken:
+            first += 1
+        rest = islice(candidates, first, None)
+        chosen = next(photo for photo in rest if not photo.taken and matches(photo))
         chosen.taken = True
         return chosen
 
@@ -95,7 +104,7 @@ def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[
             photo.form, photo.variant = form, variant
     for _ in range(fault_count(total, 0.006)):
         take(_any).repeated = True
-    _add_exact_copies(fault_count(total, 0.012, 3), take)
+    _add_exact_copies(fault_count(total, 0.012, 3), take, of_listing)
     _add_near_copies(fault_count(total, 0.04, 5), take)
     for variant in range(PLACEHOLDERS):
         _add_placeholders(fault_count(total, 0.02, 3), variant, take)
@@ -110,12 +119,14 @@ def _has_copies_or_repeats(listing: Listing) -> bool:
     return listing.flag in {"copy", "copied", "repeated_row"}
 
 
-def _add_exact_copies(groups: int, take: _Take) -> None:
+def _add_exact_copies(groups: int, take: _Take, of_listing: Mapping[int, list[Photo]]) -> None:
     for group in range(groups):
         if group % 3 == 2:
             copy = take(lambda photo: photo.slot == 1)
-            source = _sibling(copy, take)
+            siblings = of_listing[copy.listing.product.number]
+            source = next((photo for photo in siblings if not photo.taken), None)
             if source is not None:
+                source.taken = True
                 copy.source = source
                 continue
             copy.taken = False
@@ -123,13 +134,6 @@ def _add_exact_copies(groups: int, take: _Take) -> None:
         for _ in range(1 + group % 2):
             copy = take(_of_other_listing(source))
             copy.source = source
-
-
-def _sibling(copy: Photo, take: _Take) -> Photo | None:
-    try:
-        return take(lambda photo: photo.listing is copy.listing)
-    except StopIteration:
-        return None
 
 
 def _of_other_listing(source: Photo) -> _Predicate:
