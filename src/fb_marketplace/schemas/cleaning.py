@@ -84,10 +84,11 @@ class MatchedPhotos(ImageRows):
 
 
 class ImageProducts(pa.DataFrameModel):
-    """The listing that each stored photo belongs to."""
+    """The listing that each stored photo belongs to, and the digest of the photo."""
 
     image_id: str = pa.Field(unique=True)
     product_id: str
+    sha256: str
 
 
 class DuplicateGroups(pa.DataFrameModel):
@@ -116,6 +117,21 @@ class Splits(pa.DataFrameModel):
         """One row per listing and photo; no further columns."""
 
         unique = ("product_id", "image_id")
+        strict = True
+
+
+class SplitHistory(pa.DataFrameModel):
+    """Listings that were ever in train or validation, and digests of their photos and descriptions."""
+
+    product_id: str
+    shared: str = pa.Field(nullable=True)  # null in one row per listing
+    split: str = pa.Field(isin=("train", "validation"))
+    rule: str  # digest of the split parameters
+
+    class Config:
+        """No further columns."""
+
+        unique = ("product_id", "shared")
         strict = True
 
 

@@ -228,8 +228,9 @@ def quarantine_unusable_photos(
 
 
 def image_product_ids(images: Table) -> pd.DataFrame:
-    """Return ``image_id`` and ``product_id`` of each photo, sorted by image."""
-    rows: pd.DataFrame = images.read(["image_id", "product_id"]).to_pandas().astype("str")
+    """Return ``image_id``, ``product_id`` and ``sha256`` of each photo, sorted by image."""
+    columns = ["image_id", "product_id", "sha256"]
+    rows: pd.DataFrame = images.read(columns).to_pandas().astype("str")
     return rows.sort_values("image_id", ignore_index=True)
 
 

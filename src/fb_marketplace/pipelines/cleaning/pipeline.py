@@ -29,7 +29,7 @@ from fb_marketplace.pipelines.cleaning.report import (
     report_cleaning,
 )
 from fb_marketplace.pipelines.cleaning.source_manifest import record_sources
-from fb_marketplace.pipelines.cleaning.splits import split_listings
+from fb_marketplace.pipelines.cleaning.splits import record_split_history, split_listings
 
 
 def create_pipeline() -> Pipeline:
@@ -134,11 +134,25 @@ def create_pipeline() -> Pipeline:
                     "image_products",
                     "duplicate_groups",
                     "previous_splits",
-                    "previous_training_listings",
+                    "previous_split_history",
                     "params:splits",
                 ],
                 "splits",
                 name="split_listings",
+            ),
+            node(
+                record_split_history,
+                [
+                    "products",
+                    "image_products",
+                    "duplicate_groups",
+                    "splits",
+                    "previous_split_history",
+                    "erasure_list",
+                    "params:splits",
+                ],
+                "split_history",
+                name="record_split_history",
             ),
             node(
                 compute_content_digests,

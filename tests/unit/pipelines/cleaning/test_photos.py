@@ -298,7 +298,9 @@ def test_unusable_file_and_its_rows_are_in_the_ledger(
 def test_product_ids_are_sorted_by_photo(store_photos, draw_photo):
     stored = store_photos({"b": draw_photo(1), "a": draw_photo(2)})
 
-    assert image_product_ids(stored).to_numpy().tolist() == [
+    listed = image_product_ids(stored)
+    assert listed["sha256"].tolist() == stored.read(["sha256"]).column(0).to_pylist()[::-1]
+    assert listed.drop(columns="sha256").to_numpy().tolist() == [
         ["a", "product of a"],
         ["b", "product of b"],
     ]

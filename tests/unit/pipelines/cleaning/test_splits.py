@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -6,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fb_marketplace.parameters.cleaning import SplitParameters
-from fb_marketplace.pipelines.cleaning.splits import join_groups, split_for_group, split_listings
-from fb_marketplace.schemas.cleaning import Splits
+from fb_marketplace.pipelines.cleaning.splits import (
+    join_groups,
+    record_split_history,
+    split_for_group,
+    split_listings,
+)
+from fb_marketplace.schemas.cleaning import SplitHistory, Splits
+from fb_marketplace.schemas.splits import SPLITS
+from fb_marketplace_serving.storage.erasure_list import EMPTY_ERASURE_LIST, ErasureList
 
 NONE = pd.DataFrame()
 LONG = "a solid oak table with six matching chairs"
@@ -31,7 +39,12 @@ def products(*ids, **descriptions):
 def photos(**owners):
     """Photos by the listing that each is of."""
     pairs = [(image, product) for product, images in owners.items() for image in images.split()]
-    return pd.DataFrame(pairs, columns=["image_id", "product_id"], dtype="str")
+    table = pd.DataFrame(pairs, columns=["image_id", "product_id"], dtype="str")
+    # "new:old" is another id for the bytes of the photo "old".
+    return table.assign(
+        image_id=table["image_id"].str.split(":").str[0],
+        sha256=table["image_id"].str.split(":").str[-1],
+    )
 
 
 def copies(*groups):
@@ -152,18 +165,128 @@ def test_merged_group_is_in_train_if_a_part_was(parameters):
         assert set(merged["split"]) == {"train"}
 
 
-def test_returned_listing_stays_where_a_model_was_trained_on_it(parameters):
-    test = with_split("test", parameters, "t")
-    present = split_listings(products(test, "b"), photos(), copies(), NONE, NONE, parameters)
-    training = present.assign(split="train")
-    gone = split_listings(products("b"), photos(), copies(), present, training, parameters)
+def history(listed, owned, splits, before, parameters, shared=None, erased=EMPTY_ERASURE_LIST):
+    shared = copies() if shared is None else shared
+    table = record_split_history(listed, owned, shared, splits, before, erased, parameters)
+    return SplitHistory.validate(table)
+
+
+@pytest.fixture
+def former(parameters):
+    """History of a listing ``gone`` in train, with the photos x and y and the description ``LONG``."""
+    listed, owned = products("gone", gone=LONG), photos(gone="x y")
+    splits = split_listings(listed, owned, copies(), NONE, NONE, parameters).assign(split="train")
+    recorded = history(listed, owned, splits, NONE, parameters)
+    assert len(recorded) == 4
+    nobody = products().astype({"product_id": "str"})
+    empty = split_listings(nobody, photos(), copies(), splits, recorded, parameters)
+    return history(nobody, photos(), empty, recorded, parameters)
+
+
+@pytest.mark.parametrize(
+    ("owned", "described"),
+    [("new:x", ""), ("new", LONG), ("new:y", LONG.upper()), ("new other:x", "short")],
+    ids=["photo", "description", "both", "second photo"],
+)
+def test_listing_under_another_id_stays_in_train(parameters, former, owned, described):
+    posted = with_split("test", parameters, "again")
+    listed = products(posted, "b", **{posted: described})
+
+    after = split_listings(listed, photos(**{posted: owned}), copies(), NONE, former, parameters)
+
+    assert by_product(after, "split")[posted] == "train"
+    assert by_product(after)[posted] == posted
+
+
+def test_listing_that_returns_stays_in_train(parameters):
+    name = with_split("test", parameters, "t")
+    before = pd.DataFrame({"product_id": [name], "shared": [None], "split": ["train"]})
+    rule = split_listings(products(name), photos(), copies(), NONE, NONE, parameters)["rule"]
 
     after = split_listings(
-        products(test, "c", c=LONG, **{test: LONG}), photos(), copies(), gone, training, parameters
+        products(name), photos(), copies(), NONE, before.assign(rule=rule), parameters
     )
 
-    assert set(by_product(gone, "split")) == {"b"}
-    assert set(after["split"]) == {"train"}, "so is a copy of it"
+    assert by_product(after, "split") == {name: "train"}
+
+
+def test_chain_of_listings_under_other_ids_stays_in_train(parameters, former):
+    earlier, before = NONE, former
+    chain = [("new:x", ""), ("again:x z", "one two three four five six"), ("z2:z", LONG[::-1])]
+    for number, (owned, described) in enumerate(chain):
+        name = with_split("test", parameters, f"link{number}-")
+        listed, images = products(name, **{name: described}), photos(**{name: owned})
+        earlier = split_listings(listed, images, copies(), earlier, before, parameters)
+        before = history(listed, images, earlier, before, parameters)
+
+        assert by_product(earlier, "split") == {name: "train"}
+
+
+def test_group_of_listing_under_another_id_is_in_train(parameters, former):
+    posted, other = (with_split("test", parameters, prefix) for prefix in ("a", "b"))
+    owned = photos(**{posted: "i:x", other: "j"})
+
+    after = split_listings(products(other, posted), owned, copies("i j"), NONE, former, parameters)
+
+    assert set(after["split"]) == {"train"}
+
+
+def test_listing_of_two_former_listings_is_in_train(parameters, former):
+    name = with_split("test", parameters, "t")
+    second = former.assign(product_id="second", split="validation", shared=None)
+    second.loc[0, "shared"] = "z"
+    before = pd.concat([former, second.drop_duplicates()], ignore_index=True)
+
+    for owned, split in (("i:z", "validation"), ("i:z j:x", "train")):
+        after = split_listings(
+            products(name), photos(**{name: owned}), copies(), NONE, before, parameters
+        )
+        assert by_product(after, "split")[name] == split
+
+
+@pytest.mark.parametrize("were", [True, False], ids=["then", "now"])
+def test_placeholder_of_former_listings_joins_none(parameters, were):
+    limited = parameters.model_copy(update={"max_listings_per_photo": 3})
+    many = [with_split("test", parameters, f"p{number}-") for number in range(4)]
+    one = [with_split("test", parameters, "one")]
+    then, now = (many, one) if were else (one, many)
+    listed = products(*then, **dict.fromkeys(then, LONG))
+    # The others of many are near-duplicates, with other bytes.
+    owned = photos(**{name: f"{name}:x" if name == then[0] else name for name in then})
+    shared = copies(" ".join(then)) if were else copies()
+    before = split_listings(listed, owned, shared, NONE, NONE, limited).assign(split="train")
+    recorded = history(listed, owned, before, NONE, limited, shared)
+
+    again = [with_split("test", parameters, f"again-{name}-") for name in now]
+    owned = photos(**{name: f"{name}:x" if name == again[0] else name for name in again})
+    shared = copies() if were else copies(" ".join(again))
+    listed = products(*again, **dict.fromkeys(again, LONG))
+    after = split_listings(listed, owned, shared, NONE, recorded, limited)
+
+    assert set(after["split"]) == {"test"}
+
+
+def test_history_has_no_test_listings_and_no_erased_ones(parameters):
+    names = {split: with_split(split, parameters, "p") for split in SPLITS}
+    listed = products(*names.values())
+    splits = split_listings(listed, photos(), copies(), NONE, NONE, parameters)
+    salted = ErasureList("salt")
+    erased = replace(salted, products=frozenset({salted.digest(names["train"])}))
+
+    before = history(listed, photos(), splits, NONE, parameters)
+    after = history(listed, photos(), splits, before, parameters, erased=erased)
+
+    assert set(before["product_id"]) == {names["train"], names["validation"]}
+    assert set(after["product_id"]) == {names["validation"]}
+
+
+def test_history_of_other_parameters_is_ignored(parameters, former):
+    other = parameters.model_copy(update={"salt": "another"})
+    name = with_split("test", other, "t")
+
+    after = split_listings(products(name), photos(**{name: "i:x"}), copies(), NONE, former, other)
+
+    assert by_product(after, "split") == {name: "test"}
 
 
 def test_group_keeps_its_split_with_an_older_newcomer(parameters):
