@@ -3,7 +3,8 @@
 Uses the release in FB_LAKE (``data`` by default): its listings, repeated, with vectors between real
 neighbors. 16 clients send titles, short titles, photos and both in turn, each waiting for its response; two
 threads search, like the server's on two cores. HTTP and the encoding of photos are not included: see
-``benchmarks/serving.py``. Searches with and without the relevance model take turns. Then each stage by
+``benchmarks/serving.py``. Searches with and without the relevance model take turns, and searches of texts
+that were encoded before, whose embeddings are cached. All others encode their text. Then each stage by
 itself, on one thread. Then searches by words in each order, in turn; their results must equal brute force,
 which computes the probability of each listing by itself.
 
@@ -53,6 +54,7 @@ ClientQuery = tuple[str, NDArray[np.float32] | None]
 """A text, which may be empty, and the embedding of a photo."""
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_text.yml"
+REPEATED = "relevance, repeated texts"
 CLIENTS, THREADS = 16, 2
 CLIENT_SEARCHES = 25
 TURNS = 5
@@ -80,7 +82,8 @@ def main() -> None:
         print(f"\n{size:,} listings, {len(searcher.indexes.image):,} photos")
         plain = SearchEngine(searcher.indexes, parts.ranker, release.manifest.labels)
         client_queries = list(queries(release))
-        compare_clients({"relevance": searcher, "no relevance": plain}, parts, client_queries)
+        engines = {"relevance": searcher, "no relevance": plain, REPEATED: searcher}
+        compare_clients(engines, parts, client_queries)
         for name, engine in (("", searcher), (", no relevance", plain)):
             time_stages(engine, parts, client_queries, name)
         compare_orders(searcher, parts, release, [text for text, _ in client_queries if text])
@@ -177,7 +180,7 @@ def encode(parts: SearchArtifacts, query: ClientQuery) -> QueryVectors:
 def compare_clients(
     engines: dict[str, SearchEngine], parts: SearchArtifacts, client_queries: list[ClientQuery]
 ) -> None:
-    """Print the latency of clients of each engine, in turn, and the ratio of throughputs."""
+    """Print the latency of clients of each engine, in turn, and the ratios of throughputs."""
     rates: dict[str, list[float]] = {}
     waits: dict[str, list[float]] = {}
     with ThreadPoolExecutor(THREADS) as searching, ThreadPoolExecutor(CLIENTS) as clients:
@@ -190,6 +193,8 @@ def compare_clients(
                     searching.submit(lambda: engine.search(encode(parts, query))).result()
                     return time.perf_counter() - started
 
+                if name != REPEATED:
+                    parts.text_encoder.clear_cache()
                 started = time.perf_counter()
                 seconds = list(clients.map(one, range(CLIENTS * CLIENT_SEARCHES)))
                 if turn:  # The first is a warm-up.
@@ -202,9 +207,10 @@ def compare_clients(
             f"p50 {1000 * statistics.median(seconds):.1f} ms, "
             f"p99 {1000 * np.quantile(seconds, 0.99):.1f} ms"
         )
-    first, second = rates.values()
-    ratios = [left / right for left, right in zip(first, second, strict=True)]
-    print(f"  {' / '.join(rates)}: {statistics.median(ratios):.2f}")
+    (first, reference), *others = rates.items()
+    for name, values in others:
+        ratios = [left / right for left, right in zip(reference, values, strict=True)]
+        print(f"  {first} / {name}: {statistics.median(ratios):.2f}")
 
 
 def time_stages(
@@ -212,6 +218,7 @@ def time_stages(
 ) -> None:
     """Print the latency of each stage by itself."""
     stages: dict[str, list[float]] = {}
+    parts.text_encoder.clear_cache()
 
     @contextmanager
     def timed(stage: Any) -> Iterator[None]:

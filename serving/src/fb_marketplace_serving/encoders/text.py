@@ -6,6 +6,7 @@ images are part of the graph.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +21,10 @@ TEXT_TO_IMAGE_EMBEDDING: Final = "text_to_image_embedding"
 
 MAX_TOKENS: Final = 128
 """Maximum tokens of a text, as in training. The rest of a longer text is ignored."""
+
+CACHE_SIZE: Final = 4096
+"""Texts whose embeddings are stored, about 2 kB each. The pages, orders and filters of a search, and
+frequent searches, have the same text."""
 
 
 class TextEncoderError(ValueError):
@@ -71,6 +76,7 @@ class TextEncoder:
         ]
         self._session = session
         self._tokenizer = tokenizer
+        self._cached = lru_cache(CACHE_SIZE)(self._encode)
 
     @classmethod
     def from_bytes(cls, onnx: bytes, tokenizer: bytes, threads: int = 1) -> Self:
@@ -100,7 +106,7 @@ class TextEncoder:
         return cls(session, loaded)
 
     def encode(self, texts: Sequence[str]) -> TextEncoding:
-        """Encode texts, one at a time.
+        """Encode texts, one at a time. Embeddings of recent texts are cached.
 
         A batch would pad short texts and is no faster on one core. In a quantized graph, the embedding of
         a text would also depend on the rest of the batch.
@@ -114,16 +120,25 @@ class TextEncoder:
         text = np.empty((len(texts), self.dimension), np.float32)
         text_to_image = np.empty((len(texts), self.text_to_image_dimension), np.float32)
         for row, words in enumerate(texts):
-            # JSON may contain lone surrogates, which the tokenizer rejects.
-            tokens = self._tokenizer.encode(words.encode(errors="replace").decode())
-            outputs = self._session.run(
-                self._outputs,
-                {
-                    IDS: np.array([tokens.ids], np.int64),
-                    MASK: np.array([tokens.attention_mask], np.int64),
-                },
-            )
-            text[row] = outputs[0][0]
+            outputs = self._cached(words)
+            text[row] = outputs[0]
             if len(outputs) > 1:
-                text_to_image[row] = outputs[1][0]
+                text_to_image[row] = outputs[1]
         return TextEncoding(text, text_to_image)
+
+    def clear_cache(self) -> None:
+        """Forget the embeddings of earlier texts."""
+        self._cached.cache_clear()
+
+    def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
+        """Return the embeddings of a text: float32, (dimension,) each."""
+        # JSON may contain lone surrogates, which the tokenizer rejects.
+        tokens = self._tokenizer.encode(words.encode(errors="replace").decode())
+        outputs = self._session.run(
+            self._outputs,
+            {
+                IDS: np.array([tokens.ids], np.int64),
+                MASK: np.array([tokens.attention_mask], np.int64),
+            },
+        )
+        return tuple(output[0] for output in outputs)

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,22 @@ def test_embedding_does_not_depend_on_batch(encoder):
         for one, among, turned in zip(alone, together, backwards, strict=True):
             np.testing.assert_array_equal(one[0], among[place])
             np.testing.assert_array_equal(one[0], turned[len(TEXTS) - 1 - place])
+
+
+def test_repeated_text_is_encoded_once(encoder, monkeypatch):
+    encoder.clear_cache()
+    runs = []
+    session = encoder._session
+    monkeypatch.setattr(
+        encoder, "_session", SimpleNamespace(run=lambda *args: runs.append(1) or session.run(*args))
+    )
+
+    first = encoder.encode(["oak desk", "red bike"])
+    again = encoder.encode(["red bike", "oak desk", "oak desk"])
+
+    assert len(runs) == 2
+    for before, after in zip(first, again, strict=True):
+        np.testing.assert_array_equal(before[[1, 0, 0]], after)
 
 
 def test_many_threads_equal_one_thread(encoder):
