@@ -33,6 +33,7 @@ from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_ba
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.keys import Keys
 from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource, batch_by_bytes
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.storage.lake import Lake
@@ -219,7 +220,7 @@ def ours(url: str, bucket: str) -> float:
     matched = matched_with_rows(files)
     settings = CleaningParameters.model_validate(base_parameters())
     started = before = 0.0
-    nothing: frozenset[str] = frozenset()
+    nothing = Keys()
     for number, (usable, *_) in enumerate(
         read_photos(matched, folder, nothing, nothing, nothing, settings)
     ):

@@ -205,6 +205,7 @@ def read_into_table(folder: Path, count: int) -> None:
     from fb_marketplace.schemas.lance import IMAGES
     from fb_marketplace.storage import keyed_table
     from fb_marketplace.storage.keyed_table import KeepOnly
+    from fb_marketplace.storage.keys import Keys
 
     source = PhotoSource(str(folder))
     files = source.files()
@@ -214,7 +215,7 @@ def read_into_table(folder: Path, count: int) -> None:
     table = str(folder / "table.lance")
     keyed_table.ensure_table(table, IMAGES)
     parameters = CleaningParameters.model_validate(settings)
-    nothing: frozenset[str] = frozenset()
+    nothing = Keys()
     for usable, *_ in read_photos(matched, source, nothing, nothing, nothing, parameters):
         if not isinstance(usable, KeepOnly):
             keyed_table.insert(table, usable)

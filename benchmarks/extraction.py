@@ -32,6 +32,7 @@ from fb_marketplace.parameters.embeddings import EmbeddingParameters
 from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table, open_table
+from fb_marketplace.storage.keys import Keys
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 
@@ -111,7 +112,7 @@ def extract(images: Table, encoder: FileRef, url: str, parameters: EmbeddingPara
         url, "fb_marketplace.schemas.lance.IMAGE_EMBEDDINGS", Version("run", "run")
     )
     for rows in embed_images(
-        images, encoder, plan_image_embeddings(images, encoder, frozenset()), parameters
+        images, encoder, plan_image_embeddings(images, encoder, Keys()), parameters
     ):
         dataset.save(rows)
     dataset.seal()

@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic import Base64Bytes
 
 from fb_marketplace.lifecycle.pattern_search import PatternSearch
-from fb_marketplace.storage.keyed_table import (
-    DELETE_BATCH_SIZE,
-    TableMissingError,
-    open_dataset,
-)
+from fb_marketplace.storage.keyed_table import TableMissingError, open_dataset
 from fb_marketplace.storage.lake_layout import (
     LAYERS,
     TABLE,
@@ -42,6 +38,8 @@ MIN_WORDS: Final = 2
 
 MIN_LETTERS: Final = 8
 """A shorter id or title must match a complete value, not a part of a text or of bytes."""
+
+IDS_PER_CONDITION: Final = 1000
 
 _BYTES: Final = "\0"
 """Text that stands for the bytes of a photo."""
@@ -218,8 +216,8 @@ def _scan_table(
 def _conditions(column: str, values: Iterable[str]) -> Iterator[str]:
     """Yield conditions that select the rows with any of the values, some values at a time."""
     ordered = sorted(values)
-    for start in range(0, len(ordered), DELETE_BATCH_SIZE):
-        names = ", ".join(map(_quoted, ordered[start : start + DELETE_BATCH_SIZE]))
+    for start in range(0, len(ordered), IDS_PER_CONDITION):
+        names = ", ".join(map(_quoted, ordered[start : start + IDS_PER_CONDITION]))
         yield f"{column} IN ({names})"
 
 

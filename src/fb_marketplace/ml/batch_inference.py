@@ -5,7 +5,7 @@ its batch, and small batches are as fast as large ones (``benchmarks/encoding.py
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fb_marketplace.compute.parallel import available_cores
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace.storage.keys import KeyArray, Keys
 from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
 
@@ -39,8 +40,8 @@ class EncodedPhoto(NamedTuple):
 def encode_missing(
     load_encoder: Callable[[], Encoder],
     images: Table,
-    keys: Sequence[str],
-    existing_keys: frozenset[str],
+    keys: KeyArray,
+    existing_keys: Iterable[str],
     photos_per_batch: int,
     rows_per_commit: int,
 ) -> Iterator[list[EncodedPhoto]]:
@@ -56,8 +57,8 @@ def encode_missing(
         photos_per_batch: photos per batch of a core.
         rows_per_commit: minimum number of photos per yielded list, except the last one.
     """
-    order = images.order("image_id").tolist()
-    missing = [row for row in order if keys[row] not in existing_keys]
+    order = images.order("image_id")
+    missing = order[~Keys(existing_keys).contains(keys)[order]].tolist()
     if not missing:
         return
     pending: list[EncodedPhoto] = []

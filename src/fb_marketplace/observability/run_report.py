@@ -12,6 +12,7 @@ from fb_marketplace.observability.memory import PeakMemory, PeakMemorySampler
 from fb_marketplace.observability.progress import Progress, ProgressCount, collect_counts
 from fb_marketplace.storage.file_handles import ContentAddressedFile
 from fb_marketplace.storage.keyed_table import KeepOnly, Table
+from fb_marketplace.storage.keys import Keys
 
 MAX_CHANGES: Final = 3
 """Number of changed inputs that a line of the log names."""
@@ -279,7 +280,7 @@ def count_data(data: Any) -> dict[str, int]:
         return {"files": 1, "bytes": len(data.data)}
     if isinstance(data, bytes):
         return {"bytes": len(data)}
-    if isinstance(data, frozenset):
+    if isinstance(data, Keys):
         return {"keys": len(data)}
     rows = getattr(data, "num_rows", None)
     if rows is None and hasattr(data, "columns") and hasattr(data, "iloc"):

@@ -5,27 +5,29 @@ again. A row whose key is no longer needed is deleted. One mechanism therefore h
 crash and adding new data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from fb_marketplace.storage.filesystem import lance_options
+from fb_marketplace.storage.keys import KeyArray, Keys, as_mask
 from fb_marketplace.storage.retries import retry_on_store_error
 
 if TYPE_CHECKING:
     import lance
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 KEY: Final = "key"
 """The key column of every keyed table."""
 
-_PRIMARY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
-"""Makes Lance treat two commits of the same key as a conflict. Without it, rows that two runs insert
-concurrently would be duplicated."""
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""Approximate maximum size of a compacted file: a million photos in one file would be gigabytes."""
 
-DELETE_BATCH_SIZE: Final = 1000
+MAX_SMALL_FRAGMENTS: Final = 16
+"""Number of fragments beyond those of ``MAX_BYTES`` each that a table may have before it is compacted."""
 
 Rows: TypeAlias = Any
 """A ``pyarrow.Table``. Any, since Kedro evaluates node signatures, which must not import Arrow."""
@@ -59,9 +61,10 @@ class Table:
     def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """Return the positions of all rows, sorted by a column: int64, (rows,)."""
         import numpy as np
+        import pyarrow.compute as pc
 
-        values = self.read([by]).column(by).to_numpy(zero_copy_only=False)
-        return np.argsort(values.astype(str), kind="stable").astype(np.int64)
+        positions = pc.array_sort_indices(self.read([by]).column(by)).to_numpy()
+        return np.asarray(positions, dtype=np.int64)
 
     def vectors(
         self, rows: Sequence[int], column: str
@@ -76,7 +79,7 @@ class Table:
         return _opened(self.url, self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class KeepOnly:
     """Instruction to a keyed table: delete all rows except those with these keys.
 
@@ -85,8 +88,12 @@ class KeepOnly:
         existing: keys that the caller found in the table; it does not compute their rows.
     """
 
-    keys: frozenset[str]
-    existing: frozenset[str] = frozenset()
+    keys: Keys
+    existing: Keys
+
+    def __init__(self, keys: Iterable[str], existing: Iterable[str] = ()) -> None:
+        """Create the instruction from sets or Arrow arrays."""
+        self.keys, self.existing = Keys(keys), Keys(existing)
 
 
 @retry_on_store_error
@@ -103,12 +110,12 @@ def open_table(url: str, version: int | str | None = None) -> Table:
     return Table(url, int(open_dataset(url, version).version))
 
 
-def existing_keys(url: str) -> frozenset[str]:
+def existing_keys(url: str) -> Keys:
     """Return the keys of all rows in the newest version of a table; empty if there is no table."""
     try:
-        return frozenset(open_table(url).read([KEY]).column(KEY).to_pylist())
+        return Keys(open_table(url).read([KEY]).column(KEY))
     except TableMissingError:
-        return frozenset()
+        return Keys()
 
 
 @retry_on_store_error
@@ -116,14 +123,15 @@ def ensure_table(url: str, schema: "pa.Schema") -> None:
     """Create an empty table if there is none with this schema. Old versions with other columns remain."""
     import lance
 
-    index, options = schema.get_field_index(KEY), lance_options(url)
-    keyed = schema.set(index, schema.field(index).with_metadata(_PRIMARY))
+    options = lance_options(url)
     try:
         if not open_dataset(url).schema.equals(schema):
-            empty = keyed.empty_table()
-            lance.write_dataset(empty, url, schema=keyed, mode="overwrite", storage_options=options)
+            empty = schema.empty_table()
+            lance.write_dataset(
+                empty, url, schema=schema, mode="overwrite", storage_options=options
+            )
     except TableMissingError:
-        nothing = lance.LanceOperation.Overwrite(keyed, [])
+        nothing = lance.LanceOperation.Overwrite(schema, [])
         try:
             # No retry: if two runs create the table concurrently, it would empty the first one's table.
             lance.LanceDataset.commit(url, nothing, max_retries=0, storage_options=options)
@@ -132,23 +140,14 @@ def ensure_table(url: str, schema: "pa.Schema") -> None:
                 raise
 
 
-@retry_on_store_error
 def insert(url: str, rows: Rows) -> int:
-    """Insert the rows with new keys in one commit, and return the new version."""
-    dataset = open_dataset(url)
-    dataset.merge_insert(KEY).when_not_matched_insert_all().execute(rows)
-    return int(dataset.version)
+    """Insert the rows with new keys in one commit, and return the version that has all of them."""
+    return TableWriter(url).insert(rows)
 
 
-@retry_on_store_error
-def retain(url: str, keys: frozenset[str]) -> int:
-    """Delete the rows with other keys, and return the new version."""
-    dataset = open_dataset(url)
-    unwanted = sorted(existing_keys(url) - keys)
-    for start in range(0, len(unwanted), DELETE_BATCH_SIZE):
-        names = ", ".join(f"'{key}'" for key in unwanted[start : start + DELETE_BATCH_SIZE])
-        dataset.delete(f"{KEY} IN ({names})")
-    return int(dataset.version)
+def retain(url: str, keys: Iterable[str]) -> int:
+    """Delete the rows with other keys in one commit, and return the version without them."""
+    return TableWriter(url).retain(keys)
 
 
 @retry_on_store_error
@@ -161,6 +160,196 @@ def tag(url: str, name: str, version: int) -> None:
         # If the response to a first attempt was lost, the tag exists already.
         if "already exists" not in str(error) or tags.list()[name]["version"] != version:
             raise
+
+
+class TableWriter:
+    """Inserts and deletes rows of a table, to which other processes may write the same rows.
+
+    A commit lists all fragments of the next version. It therefore conflicts with every commit after the
+    version that it was computed from, and is repeated without the rows that exist by then. The writer
+    remembers the keys of the fragments that it has read, so that it reads only new ones.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Create a writer of an existing table."""
+        self._url = url
+        self._dataset: lance.LanceDataset | None = None
+        self._fragments: dict[tuple[str, str | None], _StoredKeys] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows in the version that was last read."""
+        return sum(len(stored.keys) for stored in self._fragments.values())
+
+    @retry_on_store_error
+    def insert(self, rows: Rows) -> int:
+        """Insert the rows with new keys in one commit, and return the new version."""
+        import lance
+
+        rows, added = _first_of_each_key(rows), list["lance.FragmentMetadata"]()
+        while True:
+            dataset = self._read_newest()
+            exists = self._existing(rows.column(KEY)).contains(rows.column(KEY))
+            if exists.all():
+                return int(dataset.version)
+            if exists.any() or not added:
+                rows = rows.filter(as_mask(~exists))
+                added = lance.fragment.write_fragments(rows, dataset, mode="append")
+            fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+            next_id = max((fragment.id for fragment in fragments), default=-1) + 1
+            for number, fragment in enumerate(added, next_id):
+                fragment.id = number
+            merge = lance.LanceOperation.Merge([*fragments, *added], dataset.lance_schema)
+            if version := self._commit(dataset, merge):
+                return version
+
+    @retry_on_store_error
+    def retain(self, keys: Iterable[str]) -> int:
+        """Delete the rows with other keys in one commit, and return the new version."""
+        import lance
+
+        required = Keys(keys)
+        while True:
+            dataset = self._read_newest()
+            changed, removed = list["lance.FragmentMetadata"](), list[int]()
+            for fragment, offsets in self._unwanted(dataset, required):
+                remaining = fragment.delete_rows(offsets)
+                if remaining is None:
+                    removed.append(fragment.fragment_id)
+                else:
+                    changed.append(remaining)
+            if not changed and not removed:
+                return int(dataset.version)
+            delete = lance.LanceOperation.Delete(changed, removed, f"{KEY} NOT IN (required keys)")
+            if version := self._commit(dataset, delete):
+                return version
+
+    @retry_on_store_error
+    def compact(self, version: int) -> int:
+        """Merge small fragments if the newest version has many.
+
+        Old versions stay as they are.
+
+        Args:
+            version: the version of the caller's last commit.
+
+        Returns:
+            The new version, which has the same rows in the same order unless another process has written to
+            the table; ``version`` if nothing was changed.
+        """
+        dataset = self._read_newest()
+        fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+        size = sum(file.file_size_bytes or 0 for item in fragments for file in item.files)
+        if dataset.version != version or len(fragments) <= size // MAX_BYTES + MAX_SMALL_FRAGMENTS:
+            return version
+        bytes_per_row = size / sum(item.physical_rows for item in fragments)
+        try:
+            dataset.optimize.compact_files(
+                # A fragment of full size is not rewritten.
+                target_rows_per_fragment=int(MAX_BYTES / bytes_per_row) + 1,
+                max_bytes_per_file=MAX_BYTES,
+                num_threads=1,
+            )
+        except OSError as error:
+            if "conflict" not in str(error):
+                raise
+            return version
+        return int(self._read_newest().version)
+
+    def _read_newest(self) -> "lance.LanceDataset":
+        """Open the newest version, and read the keys of the fragments that have changed."""
+        if self._dataset is None:
+            self._dataset = open_dataset(self._url)
+        dataset = self._dataset
+        checkout_latest: Callable[[], None] = dataset.checkout_latest
+        checkout_latest()
+        fragments = {_identity(fragment): fragment for fragment in dataset.get_fragments()}
+        unread = {name: item for name, item in fragments.items() if name not in self._fragments}
+        known = self._fragments | dict(
+            zip(unread, _read_keys(dataset, unread.values()), strict=True)
+        )
+        self._fragments = {name: known[name] for name in fragments}
+        return dataset
+
+    def _commit(
+        self, dataset: "lance.LanceDataset", operation: "lance.LanceOperation.BaseOperation"
+    ) -> int | None:
+        """Commit an operation on a version.
+
+        Returns:
+            The new version; None if another process has committed since.
+        """
+        import lance
+        from lance.commit import CommitConflictError
+
+        try:
+            self._dataset = lance.LanceDataset.commit(
+                dataset, operation, read_version=dataset.version
+            )
+        except CommitConflictError:
+            return None
+        return int(self._dataset.version)
+
+    def _existing(self, keys: "pa.ChunkedArray") -> Keys:
+        """Return the keys in the table among the given ones."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        stored = pa.chunked_array([item.keys for item in self._fragments.values()], pa.string())
+        return Keys(stored.filter(pc.is_in(stored, value_set=keys)))
+
+    def _unwanted(
+        self, dataset: "lance.LanceDataset", required: Keys
+    ) -> Iterator[tuple["lance.LanceFragment", list[int]]]:
+        """Yield the fragments that have rows with other keys, and the offsets of these rows."""
+        import pyarrow as pa
+
+        stored = list(self._fragments.values())
+        keys = pa.chunked_array([item.keys for item in stored], pa.string())
+        unwanted, end = ~required.contains(keys), 0
+        for fragment, item in zip(dataset.get_fragments(), stored, strict=True):
+            start, end = end, end + len(item.keys)
+            if unwanted[start:end].any():
+                yield fragment, item.offsets[unwanted[start:end]].tolist()
+
+
+class _StoredKeys(NamedTuple):
+    """Keys of a fragment's rows, and the offsets of these rows among those that include deleted ones."""
+
+    keys: KeyArray
+    offsets: "NDArray[np.uint32]"
+
+
+def _identity(fragment: "lance.LanceFragment") -> tuple[str, str | None]:
+    """Return the names of the data file with the keys, and of the deletion file: neither changes."""
+    deletion_file: Callable[[], str | None] = fragment.deletion_file
+    return fragment.data_files()[0].path, deletion_file()
+
+
+def _read_keys(
+    dataset: "lance.LanceDataset", fragments: Collection["lance.LanceFragment"]
+) -> Iterator[_StoredKeys]:
+    import numpy as np
+
+    if not fragments:
+        return
+    rows = dataset.scanner(
+        columns=[KEY], fragments=list(fragments), with_row_address=True, scan_in_order=True
+    ).to_table()
+    keys = rows.column(KEY).combine_chunks()
+    offsets = rows.column("_rowaddr").to_numpy().astype(np.uint32)
+    end = 0
+    for fragment in fragments:
+        start, end = end, end + fragment.metadata.num_rows
+        yield _StoredKeys(keys.slice(start, end - start), offsets[start:end])
+
+
+def _first_of_each_key(rows: Rows) -> Rows:
+    """Return the rows without those whose key an earlier row has."""
+    import numpy as np
+
+    keys = rows.column(KEY).combine_chunks().dictionary_encode().indices
+    _, first = np.unique(keys.to_numpy(), return_index=True)
+    return rows if len(first) == len(rows) else rows.take(np.sort(first))
 
 
 def _has(url: str, schema: "pa.Schema") -> bool:

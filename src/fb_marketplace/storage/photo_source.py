@@ -1,7 +1,7 @@
 """The folder of raw photos: listed once, then fetched in concurrent batches."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from posixpath import splitext
 from typing import Any, Final, NamedTuple
@@ -92,7 +92,7 @@ def photo_ids(key: str) -> tuple[str, ...]:
     return tuple(splitext(name)[0] for name in photo_names(key))
 
 
-def batch_by_bytes(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
+def batch_by_bytes(files: Iterable[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
     """Yield batches of at most ``count`` files and ``BYTES_PER_BATCH`` bytes.
 
     A file that is larger than that is a batch of its own.

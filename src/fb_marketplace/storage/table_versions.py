@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.keyed_table import KEY, TableMissingError, open_dataset
+from fb_marketplace.storage.keyed_table import KEY, MAX_BYTES, TableMissingError, open_dataset
 from fb_marketplace.storage.lake_layout import LakeFile
 from fb_marketplace.storage.retries import retry_on_store_error
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 UNVERIFIED_FOR: Final = timedelta(days=7)
 """Lance keeps an unreferenced file for this long, since a commit may be in progress."""
-
-MAX_BYTES: Final = 256 * 1024 * 1024
-"""Approximate maximum size of a compacted file: a million photos in one file would be gigabytes."""
 
 _NEVER: Final = timedelta(days=36500)
 

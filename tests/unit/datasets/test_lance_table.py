@@ -1,11 +1,16 @@
+import subprocess
+import sys
+
+import lance
 import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
+from fb_marketplace.datasets import lance_table
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.keyed_table import KeepOnly, TableWriter
 
 LETTERS = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
@@ -151,3 +156,115 @@ def test_concurrent_equal_runs_both_seal(letters, first, second):
     other.seal()
 
     assert keys(letters(first).load()) == keys(letters(second).load()) == "ab"
+
+
+@pytest.fixture
+def filled(letters):
+    """A table of a hundred rows."""
+    letters().save(numbered(0, 100))
+    return letters
+
+
+def numbered(start, end):
+    return rows([f"{number:04}" for number in range(start, end)])
+
+
+def count(dataset):
+    return len(keyed_table.existing_keys(dataset._filepath))
+
+
+def test_batches_are_committed_together(filled):
+    dataset = filled()
+    dataset.save(KeepOnly(keyed_table.existing_keys(dataset._filepath)))
+    before = keyed_table.open_table(dataset._filepath).version
+
+    counts = []
+    for number in range(100, 108):
+        dataset.save(numbered(number, number + 1))
+        counts.append(count(dataset))
+
+    assert counts == [100, 100, 100, 100, 105, 105, 105, 105]
+    assert len(dataset.load()) == 108
+    assert keyed_table.open_table(dataset._filepath).version == before + 2
+
+
+@pytest.mark.parametrize("limit", ["MAX_UNCOMMITTED_SECONDS", "MAX_UNCOMMITTED_BYTES"])
+def test_old_or_large_batches_are_committed(filled, monkeypatch, limit):
+    dataset = filled()
+    dataset.save(KeepOnly(keyed_table.existing_keys(dataset._filepath)))
+    dataset.save(numbered(100, 101))
+    assert count(dataset) == 100
+    monkeypatch.setattr(lance_table, limit, 0)
+
+    dataset.save(numbered(101, 102))
+
+    assert count(dataset) == 102
+
+
+def test_last_rows_are_committed_when_sealed(filled, first):
+    dataset = filled(first)
+    existing = keyed_table.existing_keys(dataset._filepath)
+    dataset.save(KeepOnly([*existing, "0100"], existing))
+    dataset.save(numbered(100, 101))
+    dataset.seal()
+
+    assert len(filled(first).load()) == 101
+
+
+def test_sealed_table_has_few_fragments_and_older_versions(filled, first, second, monkeypatch):
+    monkeypatch.setattr(lance_table, "COMMIT_SHARE", 0)
+    for start, run in ((100, first), (130, second)):
+        dataset = filled(run)
+        existing = keyed_table.existing_keys(dataset._filepath)
+        dataset.save(KeepOnly(numbered(0, start + 30).column("key"), existing))
+        for number in range(start, start + 30):
+            dataset.save(numbered(number, number + 1))
+        dataset.seal()
+
+        assert len(lance.dataset(dataset._filepath).get_fragments()) == 1
+
+    assert len(filled(first).load()) == 130
+    assert len(filled(second).load()) == 160
+
+
+def test_rows_of_others_are_not_compacted_into_a_version(filled, first, second, monkeypatch):
+    """Both runs want the same rows; the other one ends while this one compacts."""
+    monkeypatch.setattr(lance_table, "COMMIT_SHARE", 0)
+    dataset = filled(first)
+    existing = keyed_table.existing_keys(dataset._filepath)
+    dataset.save(KeepOnly([*existing, *(f"{number:04}" for number in range(100, 130))], existing))
+    for number in range(100, 130):
+        dataset.save(numbered(number, number + 1))
+    compact = TableWriter.compact
+
+    def late(self, version):
+        compacted = compact(self, version)
+        return keyed_table.insert(dataset._filepath, numbered(500, 501)) if compacted else 0
+
+    monkeypatch.setattr(TableWriter, "compact", late)
+    dataset.seal()
+
+    assert len(filled(first).load()) == 130
+
+
+def test_killed_run_loses_few_rows(filled, first):
+    url = filled()._filepath
+    script = (
+        "import sys\n"
+        f"from {__name__} import numbered, LETTERS, LanceTableDataset\n"
+        f"dataset = LanceTableDataset({url!r}, '{__name__}.LETTERS')\n"
+        "for number in range(100, 9999):\n"
+        "    dataset.save(numbered(number, number + 1))\n"
+        "    print(number, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        saved = next(int(line) for line in process.stdout if int(line) >= 150) + 1
+        process.kill()
+    existing = keyed_table.existing_keys(url)
+
+    assert len(existing) >= saved * (1 - lance_table.COMMIT_SHARE)
+    resumed = filled(first)
+    wanted = numbered(0, 300)
+    resumed.save(KeepOnly(wanted.column("key"), existing))
+    resumed.save(wanted.slice(len(existing)))
+    assert len(resumed.load()) == 300

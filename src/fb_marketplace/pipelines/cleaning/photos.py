@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice, tee
 from typing import Final, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import map_batches
 from fb_marketplace.observability.progress import Progress
@@ -14,11 +17,15 @@ from fb_marketplace.pipelines.cleaning.quarantine import Entry, rejections_table
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource, batch_by_bytes
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 2
 """Increase it if a change gives other rows for the same files and no other version number changes."""
+
+PHOTO_COLUMNS: Final = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
+"""Columns of a photo and its file that its key depends on."""
 
 HEAD_BYTES: Final = 65536
 """Number of bytes of an unusable file that are stored for inspection."""
@@ -59,9 +66,9 @@ class PhotoRows(NamedTuple):
 def read_photos(
     matched_photos: pd.DataFrame,
     raw_image_files: PhotoSource,
-    images_existing_keys: frozenset[str],
-    rejected_photos_existing_keys: frozenset[str],
-    display_photos_existing_keys: frozenset[str],
+    images_existing_keys: Keys,
+    rejected_photos_existing_keys: Keys,
+    display_photos_existing_keys: Keys,
     parameters: CleaningParameters,
 ) -> Iterator[tuple[Rows | KeepOnly, Rows | KeepOnly, Rows | KeepOnly]]:
     """Yield instructions to delete outdated rows, then the rows of new photos in batches.
@@ -81,24 +88,22 @@ def read_photos(
         batches of new rows.
     """
     settings = parameters.photos
-    requests = _photo_requests(matched_photos, parameters)
-    keys = frozenset(request.key for request in requests)
-    display_keys = frozenset(request.display_key for request in requests if request.display_key)
+    keys, display_keys = _photo_keys(matched_photos, parameters)
     yield (
         KeepOnly(keys, images_existing_keys),
         KeepOnly(keys, rejected_photos_existing_keys),
-        KeepOnly(display_keys, display_photos_existing_keys),
+        KeepOnly(display_keys or (), display_photos_existing_keys),
     )
-    has_rendition = {None, *display_photos_existing_keys}
-    new = {
-        request.file: request._replace(is_stored=request.key in images_existing_keys)
-        for request in requests
-        if request.key not in rejected_photos_existing_keys
-        and (request.key not in images_existing_keys or request.display_key not in has_rendition)
-    }
+    is_stored = Keys(images_existing_keys).contains(keys)
+    is_complete = is_stored
+    if display_keys is not None:
+        is_complete = is_stored & Keys(display_photos_existing_keys).contains(display_keys)
+    new = np.flatnonzero(~is_complete & ~Keys(rejected_photos_existing_keys).contains(keys))
+    requests, waiting = tee(_photo_requests(matched_photos, new, keys, display_keys, is_stored))
+    files = (request.file for request in requests)
     batches = (
-        [new[file] for file in batch]
-        for batch in batch_by_bytes(list(new), settings.photos_per_batch)
+        list(islice(waiting, len(batch)))
+        for batch in batch_by_bytes(files, settings.photos_per_batch)
     )
     read = partial(
         read_photo_batch,
@@ -107,7 +112,7 @@ def read_photos(
         display=_display_size(parameters),
     )
     processes = 1 if len(new) <= settings.photos_per_batch else settings.processes
-    with Progress("photos read", len(requests), len(requests) - len(new)) as progress:
+    with Progress("photos read", len(keys), len(keys) - len(new)) as progress:
         for rows in map_batches(read, batches, processes):
             progress.advance(
                 max(len(rows.images), len(rows.display_photos)) + len(rows.rejected_photos)
@@ -143,7 +148,7 @@ def read_photo_batch(
         try:
             photo, data = _read(fetched, request.file, limits, display)
         except (canonical.PhotoError, _NotAsListedError) as error:
-            # A photo that lacks only its rendition stays. The next run tries again.
+            # A photo that lacks only its rendition stays. It is read again when the list of photos changes.
             if not request.is_stored:
                 unusable.append(source | {"head": head} | _rejection(request.key, error))
             continue
@@ -234,9 +239,12 @@ def image_product_ids(images: Table) -> pd.DataFrame:
     return rows.sort_values("image_id", ignore_index=True)
 
 
-def _photo_requests(
+def _photo_keys(
     matched_photos: pd.DataFrame, parameters: CleaningParameters
-) -> list[PhotoRequest]:
+) -> tuple[KeyArray, KeyArray | None]:
+    """Return the keys of all photos and of their renditions; None if no renditions are requested."""
+    import pyarrow as pa
+
     limits = parameters.photos.model_copy(update={"processes": 0, "photos_per_batch": 1})
     formats = " ".join(canonical.accepted_formats())
     libraries = ["pillow", "numpy"]
@@ -249,17 +257,35 @@ def _photo_requests(
     display_stage = stage_digest(
         "display photos", canonical.DISPLAY_VERSION, parameters.display, libraries
     )
-    has_display = _display_size(parameters) is not None
-    requests = []
-    columns = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
-    for image_id, product_id, source_key, size, etag in matched_photos[columns].itertuples(
-        index=False
+    keys = make_keys(matched_photos[PHOTO_COLUMNS].itertuples(index=False), stage)
+    if _display_size(parameters) is None:
+        return keys, None
+    return keys, make_keys(iterate_rows(pa.table({"key": keys})), display_stage)
+
+
+def _photo_requests(
+    matched_photos: pd.DataFrame,
+    new: NDArray[np.int64],
+    keys: KeyArray,
+    display_keys: KeyArray | None,
+    is_stored: NDArray[np.bool_],
+) -> Iterator[PhotoRequest]:
+    """Yield a request for each new photo: all at once would take a kilobyte each."""
+    import pyarrow as pa
+
+    photos = matched_photos[PHOTO_COLUMNS].iloc[new].itertuples(index=False)
+    columns = pa.table(
+        {
+            "key": keys,
+            "display_key": pa.nulls(len(keys)) if display_keys is None else display_keys,
+            "is_stored": is_stored,
+        }
+    )
+    for photo, (key, display_key, stored) in zip(
+        photos, iterate_rows(columns.take(new)), strict=True
     ):
-        key = make_key(image_id, product_id, source_key, size, etag, stage)
-        display_key = make_key(key, display_stage) if has_display else None
-        file = PhotoFile(source_key, size, etag)
-        requests.append(PhotoRequest(key, image_id, product_id, file, display_key))
-    return requests
+        image_id, product_id, *listed = photo
+        yield PhotoRequest(key, image_id, product_id, PhotoFile(*listed), display_key, stored)
 
 
 def _display_size(parameters: CleaningParameters) -> canonical.DisplaySize | None:

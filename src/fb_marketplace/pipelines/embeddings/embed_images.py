@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
+from fb_marketplace.storage.fingerprints import sha256, stage_digest, table_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
 
 REVISION: Final = 1
 LIBRARIES: Final = ("onnxruntime", "pillow")
@@ -25,12 +26,12 @@ class EmbeddingKeys:
     """
 
     encoder_sha256: str
-    required: tuple[str, ...]
-    existing: frozenset[str]
+    required: KeyArray
+    existing: Keys
 
 
 def plan_image_embeddings(
-    images: Table, encoder: FileRef, image_embeddings_existing_keys: frozenset[str]
+    images: Table, encoder: FileRef, image_embeddings_existing_keys: Keys
 ) -> EmbeddingKeys:
     """Compute the key of each photo's row from all inputs of its embedding.
 
@@ -41,9 +42,8 @@ def plan_image_embeddings(
     """
     digest = sha256(encoder.read())
     stage = stage_digest("embeddings", REVISION, libraries=LIBRARIES)
-    photos = images.read(["image_id", "sha256"]).to_pylist()
-    required = (make_key(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
-    return EmbeddingKeys(digest, tuple(required), image_embeddings_existing_keys)
+    photos = iterate_rows(images.read(["image_id", "sha256"]))
+    return EmbeddingKeys(digest, make_keys(photos, digest, stage), image_embeddings_existing_keys)
 
 
 def embed_images(
@@ -69,8 +69,8 @@ def embed_images(
     from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 
     keys, existing = embedding_keys.required, embedding_keys.existing
-    yield KeepOnly(frozenset(keys), existing)
-    photos = images.read(["image_id", "sha256"]).to_pylist()
+    yield KeepOnly(keys, existing)
+    photos = images.read(["image_id", "sha256"]).combine_chunks()
     for batch in encode_missing(
         lambda: open_encoder(encoder.read()),
         images,
@@ -79,18 +79,17 @@ def embed_images(
         parameters.photos_per_batch,
         parameters.rows_per_commit,
     ):
-        yield pa.Table.from_pylist(
-            [
-                {
-                    "key": keys[row],
-                    "image_id": photos[row]["image_id"],
-                    "image_sha256": photos[row]["sha256"],
-                    "encoder_sha256": embedding_keys.encoder_sha256,
-                    "probabilities": probabilities,
-                    "embedding": embedding,
-                }
-                for row, probabilities, embedding in batch
-            ],
+        rows = [photo.row for photo in batch]
+        batch_photos = photos.take(rows)
+        yield pa.table(
+            {
+                "key": keys.take(pa.array(rows)),
+                "image_id": batch_photos.column("image_id"),
+                "image_sha256": batch_photos.column("sha256"),
+                "encoder_sha256": [embedding_keys.encoder_sha256] * len(rows),
+                "probabilities": [photo.probabilities for photo in batch],
+                "embedding": [photo.embedding for photo in batch],
+            },
             schema=IMAGE_EMBEDDINGS,
         )
 
@@ -102,8 +101,8 @@ def report_embeddings(embedding_keys: EmbeddingKeys, image_embeddings: Table) ->
         Counts of photos, the dimension, the digest of the encoder, and the digest of the table's content,
         which is equal for two lakes with the same vectors of the same photos.
     """
-    required, existing = frozenset(embedding_keys.required), embedding_keys.existing
-    first = image_embeddings.vectors([0], "embedding") if required else None
+    required, existing = Keys(embedding_keys.required), embedding_keys.existing
+    first = image_embeddings.vectors([0], "embedding") if len(required) else None
     return {
         "photos": len(image_embeddings),
         "encoded": len(required - existing),

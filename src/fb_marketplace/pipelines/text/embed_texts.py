@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from fb_marketplace.compute.parallel import available_cores
@@ -14,6 +15,7 @@ from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keys import KeyArray, Keys, make_keys
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 REVISION: Final = 1
@@ -31,15 +33,15 @@ class TextKeys:
     """
 
     product_ids: tuple[str, ...]
-    keys: tuple[str, ...]
-    existing: frozenset[str]
+    keys: KeyArray
+    existing: Keys
 
 
 def plan_text_embeddings(
     products: pd.DataFrame,
     sentence_encoder: FileRef,
     text_tokenizer: FileRef,
-    text_embeddings_existing_keys: frozenset[str],
+    text_embeddings_existing_keys: Keys,
 ) -> TextKeys:
     """Compute the key of each listing's vector from everything that the vector depends on.
 
@@ -53,11 +55,8 @@ def plan_text_embeddings(
     stage = stage_digest("text_embeddings", REVISION, libraries=LIBRARIES)
     ordered = products.sort_values("product_id")
     ids = ordered["product_id"].to_list()
-    keys = (
-        make_key(product, text, encoder, stage)
-        for product, text in zip(ids, listing_text(ordered), strict=True)
-    )
-    return TextKeys(tuple(ids), tuple(keys), text_embeddings_existing_keys)
+    keys = make_keys(zip(ids, listing_text(ordered), strict=True), encoder, stage)
+    return TextKeys(tuple(ids), keys, text_embeddings_existing_keys)
 
 
 def embed_texts(
@@ -84,8 +83,8 @@ def embed_texts(
     from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
 
     keys, existing = text_keys.keys, text_keys.existing
-    yield KeepOnly(frozenset(keys), existing)
-    missing = [row for row, key in enumerate(keys) if key not in existing]
+    yield KeepOnly(keys, existing)
+    missing = np.flatnonzero(~Keys(existing).contains(keys)).tolist()
     if not missing:
         return
     texts = listing_text(products.sort_values("product_id"))
@@ -103,7 +102,7 @@ def embed_texts(
             for row, vector in zip(part, vectors, strict=True):
                 rows.append(
                     {
-                        "key": keys[row],
+                        "key": keys[row].as_py(),
                         "product_id": text_keys.product_ids[row],
                         "embedding": vector,
                     }
@@ -114,7 +113,7 @@ def embed_texts(
 
 def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
     """Return the numbers of encoded, reused and removed texts, and a digest of the table."""
-    needed, existing = frozenset(text_keys.keys), text_keys.existing
+    needed, existing = Keys(text_keys.keys), text_keys.existing
     return {
         "texts": len(text_embeddings),
         "encoded": len(needed - existing),

@@ -7,8 +7,9 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trunk
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.skipping import InsufficientDataError
-from fb_marketplace.storage.fingerprints import make_key, stage_digest
+from fb_marketplace.storage.fingerprints import stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keys import Keys, iterate_rows, make_keys
 
 REVISION: Final = 2
 PHOTOS_PER_BATCH: Final = 8
@@ -16,7 +17,7 @@ ROWS_PER_COMMIT: Final = 1024
 
 
 def extract_backbone_features(
-    images: Table, vision_features_existing_keys: frozenset[str], parameters: VisionParameters
+    images: Table, vision_features_existing_keys: Keys, parameters: VisionParameters
 ) -> Iterator[Rows | KeepOnly]:
     """Compute the features of photos that the table lacks.
 
@@ -49,7 +50,7 @@ def extract_features(
     export: Callable[[], bytes],
     images: Table,
     key_parts: Sequence[str],
-    existing_keys: frozenset[str],
+    existing_keys: Keys,
 ) -> Iterator[Rows | KeepOnly]:
     """Compute the embeddings of an ONNX encoder for photos that a table of features lacks.
 
@@ -67,9 +68,9 @@ def extract_features(
     from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
     from fb_marketplace.schemas.lance import VISION_FEATURES
 
-    photos = images.read(["image_id", "sha256"]).to_pylist()
-    keys = [make_key(photo["image_id"], photo["sha256"], *key_parts) for photo in photos]
-    yield KeepOnly(frozenset(keys), existing_keys)
+    photos = images.read(["image_id", "sha256"]).combine_chunks()
+    keys = make_keys(iterate_rows(photos), *key_parts)
+    yield KeepOnly(keys, existing_keys)
     for batch in encode_missing(
         lambda: open_encoder(export()),
         images,
@@ -78,10 +79,12 @@ def extract_features(
         PHOTOS_PER_BATCH,
         ROWS_PER_COMMIT,
     ):
-        yield pa.Table.from_pylist(
-            [
-                {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
-                for row, _, features in batch
-            ],
+        rows = pa.array([photo.row for photo in batch])
+        yield pa.table(
+            {
+                "key": keys.take(rows),
+                "image_id": photos.column("image_id").take(rows),
+                "features": [photo.embedding for photo in batch],
+            },
             schema=VISION_FEATURES,
         )

@@ -11,13 +11,14 @@ from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keys import Keys
 
 REVISION: Final = 1
 
 
 def extract_block_features(
     images: Table,
-    block_features_existing_keys: frozenset[str],
+    block_features_existing_keys: Keys,
     vision_model: FileRef,
     vision_labels: list[str] | Skipped,
     parameters: VisionParameters,
