@@ -79,7 +79,14 @@ def pipelines() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def sources() -> str:
     """The code and configuration, in which every documented variable occurs."""
-    places = ["src", "serving/src", "conf", "Makefile", "docker-compose.yml"]
+    places = [
+        "src",
+        "serving/src",
+        "serving/deploy/airflow",
+        "conf",
+        "Makefile",
+        "docker-compose.yml",
+    ]
     files = [
         file
         for place in places
