@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import cycle
 from math import sqrt
@@ -184,14 +185,20 @@ def _find(
     results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
     table = np.stack(hashes)
     start = time.perf_counter()
-    pairs = list(
-        near_duplicates.find_duplicate_pairs(
-            sources, results, table, lambda rows: [jpegs[row] for row in rows], parameters
-        )
+    pairs, comparisons = near_duplicates.find_duplicate_pairs(
+        sources, results, table, _Jpegs(jpegs), parameters
     )
-    seconds = time.perf_counter() - start
-    _, heads = np.unique(results, return_index=True)
-    return pairs, seconds, len(near_duplicates.candidate_pairs(table[heads], parameters))
+    return pairs, time.perf_counter() - start, len(comparisons.pairs)
+
+
+@dataclass(frozen=True)
+class _Jpegs:
+    """Loads photos by row; picklable."""
+
+    jpegs: list[bytes]
+
+    def __call__(self, rows: Sequence[int]) -> list[bytes]:
+        return [self.jpegs[row] for row in rows]
 
 
 def _describe_base(

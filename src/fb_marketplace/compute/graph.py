@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def connected_components(
+    count: int, pairs: NDArray[np.int64] | Iterable[tuple[int, int]]
+) -> NDArray[np.int64]:
     """Compute the connected components of a graph.
 
     Args:
         count: number of nodes, numbered from 0.
-        pairs: edges, as pairs of nodes.
+        pairs: edges, as pairs of nodes: an array (edges, 2), or tuples.
 
     Returns:
         int64, (count,): the smallest node of each node's component.
@@ -19,7 +21,8 @@ def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArra
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    listed = pairs if isinstance(pairs, np.ndarray) else list(pairs)
+    edges = np.array(listed, dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(edges), dtype=np.int8), edges.T), shape=(count, count))
     _, labels = connected_components(graph, directed=False)
     _, smallest = np.unique(labels, return_index=True)

@@ -181,13 +181,16 @@ class DisplayParameters(Parameters):
 class DuplicateParameters(Parameters):
     """Thresholds of duplicate photos. ``benchmarks/duplicates.py`` measures the defaults."""
 
-    max_distance: Annotated[int, Field(ge=0, le=20)] = 13
-    """Maximum Hamming distance of two 64-bit hashes of a candidate pair. One more bit doubles the pairs."""
+    max_distance: Annotated[int, Field(ge=0, le=20)] = 16
+    """Maximum Hamming distance of the most similar 64-bit hashes of a candidate pair."""
+
+    max_mean_distance: Annotated[float, Field(ge=0, le=32)] = 16
+    """Maximum mean distance of the three most similar windows. Unrelated photos rarely agree in three."""
 
     max_candidates: Annotated[int, Field(ge=1)] = 8
-    """Number of nearest candidates compared per photo. Limits the work if many photos look alike."""
+    """Number of most similar candidates of a photo. Limits the work if many photos look alike."""
 
-    min_convergence: Share = 0.6
+    min_convergence: Share = 0.65
     """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
     min_agreement: Share = 0.85

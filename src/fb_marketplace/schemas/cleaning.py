@@ -104,6 +104,20 @@ class DuplicateGroups(pa.DataFrameModel):
         strict = True
 
 
+class PhotoComparisons(pa.DataFrameModel):
+    """The different photos, sorted by digest, and the pairs of them that a run compared."""
+
+    sha256: str = pa.Field(unique=True)
+    others: object  # int64, rows of this table, below this row
+    scores: object  # float64, one per other photo
+    rule: str  # digest of parameters and code
+
+    class Config:
+        """No further columns."""
+
+        strict = True
+
+
 class Splits(pa.DataFrameModel):
     """Split of each photo, and of each listing without photos."""
 

@@ -12,7 +12,8 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import letterbox_content_
 
 _SIDE: Final = 128  # pixels of the long side when pictures are compared
 _BLOCK: Final = 8
-_COARSE_TO_FINE: Final = ((32, 3), (64, 3), (_SIDE, 1))  # long side and blur of each step
+# Long side, blur, iterations, and tolerance of each step: a multiple of the maximum shear and stretch.
+_COARSE_TO_FINE: Final = ((32, 3, 5, 8), (64, 3, 10, 4), (_SIDE, 1, 10, 1))
 _MIN_CONTRAST: Final = 6.0  # grey levels (RMS): a block with less shows only noise
 _NOISE_POWER: Final = 4.0  # grey levels squared, added to the denominator of correlations
 _MAX_GUESS_STRETCH: Final = 1.5  # ratio of x to y scale; crops stay below it
@@ -73,10 +74,10 @@ def alignment_agreement(
     stretch = _stretch(_in_pixels(transform, first, second))
     if not 1 / _MAX_GUESS_STRETCH < stretch < _MAX_GUESS_STRETCH:
         return 0.0
-    for side, blur in _COARSE_TO_FINE:
+    for side, blur, iterations, tolerance in _COARSE_TO_FINE:
         fixed, moving = _resize(first, side), _resize(second, side)
         start = _in_pixels(transform, fixed, moving).astype(np.float32)
-        stop = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4
+        stop = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, iterations, 1e-4
         mask = np.full(moving.shape, 255, dtype=np.uint8)
         try:
             outlines = _outlines(fixed), _outlines(moving)
@@ -88,14 +89,12 @@ def alignment_agreement(
         if correlation < parameters.min_convergence:
             return 0.0
         warp = np.asarray(matrix)
+        (scale_x, shear_x), (shear_y, scale_y) = warp[:, :2].tolist()
+        shear = max(abs(shear_x / scale_y), abs(shear_y / scale_x))
+        stretch = abs(np.log(_stretch(warp)))
+        if shear > tolerance * parameters.max_shear or stretch > tolerance * parameters.max_stretch:
+            return 0.0
         transform = _in_fractions(warp, fixed, moving)
-    (scale_x, shear_x), (shear_y, scale_y) = warp[:, :2].tolist()
-    if (
-        abs(shear_x / scale_y) > parameters.max_shear
-        or abs(shear_y / scale_x) > parameters.max_shear
-        or abs(np.log(_stretch(warp))) > parameters.max_stretch
-    ):
-        return 0.0
     return _block_agreement(fixed, moving, warp, parameters)
 
 

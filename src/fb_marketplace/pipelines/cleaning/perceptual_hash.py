@@ -46,12 +46,18 @@ MIRRORED_WINDOW: Final[NDArray[np.intp]] = np.array([0, 1, 2, 3, 5, 4, 6, 7])
 BLANK: Final = np.uint64(0)
 """Hash of a window without contrast. Never compare it."""
 
+CROPS: Final = (0, 1, 2, 3)
+"""Indices of the full picture and its central crops in ``WINDOWS``."""
+
 _WINDOW_PAIRS: Final = np.array(
-    [(FULL_WINDOW, window) for window in range(8)]
-    + [(window, FULL_WINDOW) for window in range(1, 8)]
+    [(FULL_WINDOW, crop) for crop in CROPS]
+    + [(crop, FULL_WINDOW) for crop in CROPS[1:]]
     + [(half, half) for half in HALVES]
 )
 """Pairs of windows to compare: one photo with a crop of the other, and equal halves."""
+
+_UNRELATED: Final = 32
+"""Expected distance of unrelated windows."""
 
 _GRID: Final = 64
 _MIN_CONTRAST: Final = 2.0  # grey levels (RMS of the hashed frequencies); JPEG noise is below 1
@@ -99,6 +105,24 @@ def mirrored(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.where(swapped == BLANK, BLANK, swapped ^ _ODD_HORIZONTAL)
 
 
+def window_distances(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Compute the Hamming distances of the windows of two photos.
+
+    Args:
+        first: uint64, (..., 8), hashes of one photo.
+        second: uint64, (..., 8), hashes of the other.
+
+    Returns:
+        uint8, (..., 2, 11): of the first photo as it is and mirrored, for each pair of windows that may
+        show the same; 32, as of unrelated windows, if one is blank.
+    """
+    from_window, to_window = _WINDOW_PAIRS.T
+    queries = np.stack([first, mirrored(first)], axis=-2)[..., from_window]
+    targets = second[..., None, to_window]
+    blank = (queries == BLANK) | (targets == BLANK)
+    return np.where(blank, np.uint8(_UNRELATED), np.bitwise_count(queries ^ targets))
+
+
 def alignment(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Estimate the alignment of two photos from their most similar pair of windows.
 
@@ -111,11 +135,8 @@ def alignment(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[
         the second's. Element [0, 0] is negative if one photo is mirrored.
     """
     from_window, to_window = _WINDOW_PAIRS.T
-    queries = np.concatenate([first[from_window], mirrored(first)[from_window]])
-    targets = np.concatenate([second[to_window], second[to_window]])
-    blank = (queries == BLANK) | (targets == BLANK)
-    distance = np.where(blank, 64, np.bitwise_count(queries ^ targets))
-    flipped, pair = divmod(int(distance.argmin()), len(_WINDOW_PAIRS))
+    distances = window_distances(first, second)
+    flipped, pair = divmod(int(distances.argmin()), len(_WINDOW_PAIRS))
     window = from_window[pair]
     left, top, right, bottom = WINDOWS[MIRRORED_WINDOW[window] if flipped else window]
     to_left, to_top, to_right, to_bottom = WINDOWS[to_window[pair]]

@@ -123,8 +123,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 find_duplicates,
-                ["images", "matched_photos", "params:duplicates"],
-                "duplicate_groups",
+                [
+                    "images",
+                    "matched_photos",
+                    "previous_photo_comparisons",
+                    "params:duplicates",
+                ],
+                ["duplicate_groups", "photo_comparisons"],
                 name="find_duplicates",
             ),
             node(

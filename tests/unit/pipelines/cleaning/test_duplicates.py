@@ -2,8 +2,9 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
+from fb_marketplace.pipelines.cleaning import duplicates, near_duplicates
 from fb_marketplace.pipelines.cleaning.duplicates import find_duplicates
-from fb_marketplace.schemas.cleaning import DuplicateGroups
+from fb_marketplace.schemas.cleaning import DuplicateGroups, PhotoComparisons
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def groups_of(store_photos):
     def groups_of(result, oldest_first=None):
         order = list(oldest_first or result)
         rows = pd.DataFrame({"row": range(len(order)), "image_id": order})
-        return find_duplicates(store_photos(result), rows, DuplicateParameters())
+        return find_duplicates(store_photos(result), rows, pd.DataFrame(), DuplicateParameters())[0]
 
     return groups_of
 
@@ -43,3 +44,45 @@ def test_unrelated_photos_are_in_no_group(groups_of, draw_photo):
 
 def test_groups_match_schema_even_if_empty(groups_of, draw_photo):
     DuplicateGroups.validate(groups_of({"a": draw_photo(1)}))
+
+
+@pytest.fixture
+def find(store_photos, draw_photo):
+    """Finds the near-duplicates among three photos, with the comparisons of an earlier run."""
+    photo, copy = draw_photo(1, (640, 480)), draw_photo(1, (640, 480), "WEBP")
+    images = store_photos({"a": photo, "b": copy, "c": draw_photo(2, (640, 480))})
+    rows = pd.DataFrame({"row": range(3), "image_id": list("abc")})
+
+    def find(earlier=None, parameters=None):
+        earlier = pd.DataFrame() if earlier is None else earlier
+        return find_duplicates(images, rows, earlier, parameters or DuplicateParameters())
+
+    return find
+
+
+def test_compared_pairs_are_not_compared_again(find, monkeypatch, tmp_path):
+    groups, comparisons = find()
+    PhotoComparisons.validate(comparisons)
+    comparisons.to_parquet(tmp_path / "comparisons.parquet")
+    monkeypatch.setattr(near_duplicates, "alignment_agreement", lambda *_: 0.0)
+
+    result, again = find(pd.read_parquet(tmp_path / "comparisons.parquet"))
+
+    assert find()[0].empty
+    pd.testing.assert_frame_equal(result, groups)
+    pd.testing.assert_frame_equal(again, comparisons)
+
+
+def test_pairs_are_compared_again_with_other_parameters(find, monkeypatch):
+    _, comparisons = find()
+    monkeypatch.setattr(near_duplicates, "alignment_agreement", lambda *_: 0.0)
+
+    assert find(comparisons, DuplicateParameters(min_overlap=0.6))[0].empty
+
+
+def test_pairs_are_compared_again_by_other_code(find, monkeypatch):
+    _, comparisons = find()
+    monkeypatch.setattr(near_duplicates, "alignment_agreement", lambda *_: 0.0)
+    monkeypatch.setattr(duplicates, "REVISION", 99)
+
+    assert find(comparisons)[0].empty

@@ -6,12 +6,15 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import near_duplicates
 from fb_marketplace.pipelines.cleaning.near_duplicates import (
+    Comparisons,
     DuplicatePair,
+    compare_photos,
     duplicate_groups,
     find_duplicate_pairs,
     score_pair,
@@ -58,7 +61,7 @@ def find_pairs(
         assert 0 < len(rows) <= near_duplicates.FETCH_BATCH_SIZE
         return [jpegs[row] for row in rows]
 
-    return list(find_duplicate_pairs(sources or results, results, hashes, load_jpegs, parameters))
+    return find_duplicate_pairs(sources or results, results, hashes, load_jpegs, parameters)[0]
 
 
 def reencoded(picture: Image.Image) -> Image.Image:
@@ -206,7 +209,7 @@ def test_candidates_per_photo_are_bounded() -> None:
     pairs = near_duplicates.candidate_pairs(similar, DuplicateParameters(max_candidates=5))
 
     assert 200 <= len(pairs) <= 200 * 5
-    assert len(set(pairs)) == len(pairs)
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
 
 
 def test_photos_are_fetched_in_bounded_batches() -> None:
@@ -237,3 +240,65 @@ def test_groups_are_connected_components() -> None:
     ]
 
     assert duplicate_groups(7, pairs).tolist() == [0, 1, 2, 2, 1, 1, 6]
+
+
+def similar_hashes(seed: int, count: int = 90) -> NDArray[np.uint64]:
+    """Hashes of photos of 9 scenes; two photos of a scene differ in 0 to 20 bits."""
+    random = np.random.default_rng(seed)
+    scenes = random.integers(1, 2**64, (9, 8), dtype=np.uint64)
+    flips = random.random((count, 8, 64)) < random.uniform(0, 0.15, (count, 1, 1))
+    noise = np.packbits(flips, axis=-1).view(np.uint64)[..., 0]
+    return scenes[random.integers(0, 9, count)] ^ noise
+
+
+@pytest.mark.parametrize("max_candidates", [2, 8])
+@pytest.mark.parametrize("removed", [0, 1, 9, 90])
+def test_candidates_after_changes_are_those_from_scratch(max_candidates: int, removed: int) -> None:
+    hashes = similar_hashes(0)
+    parameters = DuplicateParameters(max_candidates=max_candidates)
+    digests = [sha256(row.tobytes()).hexdigest() for row in hashes]
+    order = np.argsort(digests)
+    random = np.random.default_rng(removed)
+    before = np.sort(random.choice(90, 80, replace=False))
+    after = np.sort(np.setdiff1d(np.arange(90), random.choice(90, removed, replace=False)))
+
+    def compare(rows: NDArray[np.int64], earlier: Comparisons | None = None) -> Comparisons:
+        chosen = order[rows]
+        names, calls = [digests[row] for row in chosen], range(len(chosen))
+        return compare_photos(names, calls, hashes[chosen], blank_jpegs, parameters, earlier)
+
+    first = compare(before)
+    result, scratch = compare(after, first), compare(after)
+
+    assert len(first.pairs) > 80
+    assert result.pairs.tolist() == scratch.pairs.tolist()
+
+
+def blank_jpegs(rows: Sequence[int]) -> list[bytes]:
+    return [stored(Image.new("RGB", (64, 64)))] * len(rows)
+
+
+def test_only_new_pairs_are_compared() -> None:
+    jpegs = [stored(change(scene(1))) for change in CHANGES.values()]
+    hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs])
+    digests = [sha256(jpeg).hexdigest() for jpeg in jpegs]
+    loaded: set[int] = set()
+
+    def load_jpegs(rows: Sequence[int]) -> list[bytes]:
+        loaded.update(rows)
+        return [jpegs[row] for row in rows]
+
+    def find(count: int, earlier: Comparisons | None = None) -> tuple[object, Comparisons]:
+        names = digests[:count]
+        return find_duplicate_pairs(names, names, hashes[:count], load_jpegs, PARAMETERS, earlier)
+
+    _, before = find(9)
+    scratch, _ = find(9)
+    loaded.clear()
+    again, _ = find(9, before)
+    assert (again, loaded) == (scratch, set())
+
+    grown, comparisons = find(11, before)
+    new = {digests.index(comparisons.digests[row]) for row in comparisons.pairs.ravel()}
+    assert grown == find(11)[0]
+    assert loaded <= new
