@@ -190,7 +190,7 @@ class DuplicateParameters(Parameters):
     max_candidates: Annotated[int, Field(ge=1)] = 8
     """Number of most similar candidates of a photo. Limits the work if many photos look alike."""
 
-    min_convergence: Share = 0.65
+    min_convergence: Share = 0.6
     """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
     min_agreement: Share = 0.85

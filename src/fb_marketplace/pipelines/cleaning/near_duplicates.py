@@ -280,23 +280,25 @@ def _similar_windows(
     """Yield pairs of rows, one of them new, with similar windows: int64, (pairs,) each. Some repeat."""
     new = np.flatnonzero(is_new)
     flipped, samples = mirrored(hashes), _bit_samples()
-    for window, others in ((FULL_WINDOW, CROPS), *((half, (half,)) for half in HALVES)):
-        joins = [(new, np.arange(len(hashes)), others)]
+    for window, crops in ((FULL_WINDOW, CROPS), *((half, (half,)) for half in HALVES)):
+        joins = [(new, np.arange(len(hashes)), crops)]
         if len(new) < len(hashes):
-            joins.append((np.flatnonzero(~is_new), new, others))
+            joins.append((np.flatnonzero(~is_new), new, crops))
         for queried, searched, windows in joins:
             codes, code_rows = _codes(hashes, searched, windows)
             queries = [_codes(table, queried, (window,)) for table in (hashes, flipped)]
             for number, sample in enumerate(samples):
                 buckets = Buckets(codes, sample)
                 for query, query_rows in queries:
-                    for ones, found in similar_codes(Buckets(query, sample), buckets, max_distance):
+                    for ones, others in similar_codes(
+                        Buckets(query, sample), buckets, max_distance
+                    ):
                         # Equal keys of an earlier sample have given this pair already.
-                        changes = query[ones] ^ codes[found]
+                        changes = query[ones] ^ codes[others]
                         is_first = np.ones(len(changes), dtype=bool)
                         for earlier in samples[:number]:
                             is_first &= (changes & earlier.mask) != 0
-                        yield query_rows[ones[is_first]], code_rows[found[is_first]]
+                        yield query_rows[ones[is_first]], code_rows[others[is_first]]
 
 
 def _codes(
