@@ -10,6 +10,7 @@ copy, so some copies and some other photos may be unreachable.
 
 import io
 import math
+from functools import lru_cache
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import numpy as np
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+PARAMS_CACHE_SIZE: Final = 64
+"""Search parameters that are stored, by the number of rows and the effort."""
 
 EF_SEARCH_PER_ROW: Final = 3
 """Minimum efSearch per requested row, if more rows are requested than the settings were tuned for."""
@@ -54,6 +58,7 @@ class FaissIndex:
             )
         self.faiss_index = faiss_index
         self.kind, self._base, self._coarse, self.exact = _parts(faiss_index)
+        self._cached_params = lru_cache(PARAMS_CACHE_SIZE)(self._search_params)
         count, dimension = int(self.exact.ntotal), int(self.exact.d)
         self.matrix: NDArray[np.float32] = (
             faiss.rev_swig_ptr(self.exact.get_xb(), count * dimension).reshape(count, dimension)
@@ -138,6 +143,7 @@ class FaissIndex:
         }
         for name, value in settings.items():
             setattr(owners[name], name, value)
+        self._cached_params.cache_clear()
 
     def candidates(self, queries: NDArray[np.float32], count: int, effort: float = 1.0) -> Rows:
         """Return the approximately nearest rows, nearest first.
@@ -150,31 +156,35 @@ class FaissIndex:
         Returns:
             int64, (queries, count); -1 in place of missing rows.
         """
+        params = self._cached_params(count, effort) if effort > 1 else None
+        rows: Rows = self.faiss_index.search(queries, count, params=params)[1]
+        return rows
+
+    def _search_params(self, count: int, effort: float) -> Any:
+        """Return FAISS's search parameters; see :meth:`candidates`."""
         faiss = untyped_faiss()
 
-        settings = self.settings if effort > 1 else {}
-        params = None
+        settings = self.settings
         if "efSearch" in settings:
             # Recall drops if many rows are requested: a setting with Recall@10 of 0.995 had Recall@300 of
             # 0.82. So efSearch grows with the requested rows.
             reach = max(math.ceil(settings["efSearch"] * effort), EF_SEARCH_PER_ROW * count)
             walk = faiss.SearchParametersHNSW(efSearch=reach)
             is_rotated = isinstance(self._base, faiss.IndexPreTransform)
-            params = faiss.IndexRefineSearchParameters(
+            return faiss.IndexRefineSearchParameters(
                 k_factor=min(settings["k_factor"], reach / count),
                 base_index_params=(
                     faiss.SearchParametersPreTransform(index_params=walk) if is_rotated else walk
                 ),
             )
-        elif "nprobe" in settings:
+        if "nprobe" in settings:
             nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * effort))
-            params = faiss.IndexRefineSearchParameters(
+            return faiss.IndexRefineSearchParameters(
                 # The more rows are requested, the smaller is the share of them near the cutoff.
                 k_factor=max(2.0, settings["k_factor"] / effort),
                 base_index_params=faiss.SearchParametersIVF(nprobe=nprobe),
             )
-        rows: Rows = self.faiss_index.search(queries, count, params=params)[1]
-        return rows
+        return None
 
     def nearest(
         self, queries: NDArray[np.float32], count: int, allowed: Rows | None = None

@@ -216,8 +216,7 @@ def exact_distances(
         starts = range(0, len(rows), _DISTANCE_BATCH_SIZE)
         parts = (rows[start : start + _DISTANCE_BATCH_SIZE] for start in starts)
         return np.concatenate([exact_distances(matrix, query, part) for part in parts])
-    difference = matrix[rows]
+    difference = np.take(matrix, rows, axis=0)
     difference -= query
-    difference *= difference
-    distances: Distances = difference.sum(axis=1)
+    distances: Distances = np.einsum("ij,ij->i", difference, difference)
     return distances

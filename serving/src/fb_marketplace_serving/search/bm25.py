@@ -36,38 +36,59 @@ class SparseScores(NamedTuple):
 
 
 class TermMatches(NamedTuple):
-    """Shares of a query's terms that documents have. Terms are weighted by their rarity.
+    """The documents with terms of a query: their BM25 scores, and shares of the terms that they have.
 
-    Documents with the same terms in the title and in the description form a group: they have equal shares.
+    Terms are weighted by their rarity. Documents with the same terms in the title and in the description
+    form a group: they have equal shares.
 
     Attributes:
-        group: int32, (documents,), group of each document; 0 for those without any of the terms.
+        documents: int64, (matches,), the documents with at least one of the terms, sorted.
+        scores: float32, (matches,), their scores.
+        group: int32, (matches,), their groups, from 1. All other documents are in group 0.
         title_of_group: float32, (groups,), share of the terms in the title.
         text_of_group: float32, (groups,), share in the title or the description.
         unknown: share of the terms that no document has.
         terms: number of distinct terms.
+        total: number of documents of the index.
     """
 
+    documents: NDArray[np.int64]
+    scores: NDArray[np.float32]
     group: NDArray[np.int32]
     title_of_group: NDArray[np.float32]
     text_of_group: NDArray[np.float32]
     unknown: float
     terms: int
+    total: int
 
     @property
     def title(self) -> NDArray[np.float32]:
-        """Share of the terms in the title: float32, (documents,)."""
-        return self.title_of_group[self.group]
+        """Share of the terms in the title: float32, (total,)."""
+        shares = np.zeros(self.total, np.float32)
+        shares[self.documents] = self.title_of_group[self.group]
+        return shares
 
     @property
     def text(self) -> NDArray[np.float32]:
-        """Share of the terms in the title or the description: float32, (documents,)."""
-        return self.text_of_group[self.group]
+        """Share of the terms in the title or the description: float32, (total,)."""
+        shares = np.zeros(self.total, np.float32)
+        shares[self.documents] = self.text_of_group[self.group]
+        return shares
 
-    @property
-    def documents(self) -> NDArray[np.int64]:
-        """The documents with at least one of the terms, sorted: int64, (matches,)."""
-        return np.flatnonzero(self.group != 0)  # ten times as fast as of the numbers
+    def groups_of(self, documents: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the groups of documents: int32, (documents,)."""
+        return self._look_up(self.group, documents)
+
+    def scores_of(self, documents: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the scores of documents, 0 without any of the terms: float32, (documents,)."""
+        return self._look_up(self.scores, documents)
+
+    def _look_up(self, values: NDArray[Any], documents: NDArray[np.integer]) -> NDArray[Any]:
+        if not len(self.documents):
+            return np.zeros(len(documents), values.dtype)
+        places = np.searchsorted(self.documents, documents)
+        np.minimum(places, len(self.documents) - 1, out=places)
+        return np.where(self.documents[places] == documents, values[places], values.dtype.type(0))
 
 
 class BM25Index:
@@ -181,13 +202,9 @@ class BM25Index:
         Returns:
             float32, (documents,); zero for a document that shares no term with the query.
         """
+        matches = self.match(query)
         totals = np.zeros(self.documents, np.float32)
-        for row in self._known_terms(query).values():
-            start, end = self._starts[row], self._starts[row + 1]
-            # A document occurs once per term, so no index is repeated. NumPy converts other types of
-            # indices, once to read and once to write.
-            documents = self._rows[start:end].astype(np.intp)
-            totals[documents] += self._scores[start:end]
+        totals[matches.documents] = matches.scores
         return totals
 
     def documents_with(self, term: str) -> NDArray[np.int32]:
@@ -198,15 +215,25 @@ class BM25Index:
         return self._rows[self._starts[row] : self._starts[row + 1]]
 
     def match(self, query: str) -> TermMatches:
-        """Group the documents by the query's terms that they have."""
-        rows_by_term = {term: self.documents_with(term) for term in tokenizer.terms(query)}
+        """Score the documents with terms of the query, and group them by the terms that they have."""
+        # NumPy converts indices of other types, once to read and once to write.
+        rows_by_term = {
+            term: self.documents_with(term).astype(np.intp)
+            for term in dict.fromkeys(tokenizer.terms(query))
+        }
         # As in BM25: the logarithm of the odds against a document having the term.
         weights = {
             term: float(np.log1p((self.documents - len(rows) + 0.5) / (len(rows) + 0.5)))
             for term, rows in rows_by_term.items()
         }
         total = sum(weights.values()) or 1.0
-        group = np.zeros(self.documents, np.int32)
+        is_match = np.zeros(self.documents, np.bool_)
+        for rows in rows_by_term.values():
+            is_match[rows] = True
+        documents = np.flatnonzero(is_match)
+        place = np.empty(self.documents, np.intp)  # written and read for the matches only
+        place[documents] = np.arange(len(documents))
+        scores, group = np.zeros(len(documents), np.float32), np.zeros(len(documents), np.int32)
         title, text = np.zeros((2, 1), np.float32)
         for term, rows in rows_by_term.items():
             if not len(rows):
@@ -214,14 +241,20 @@ class BM25Index:
             if 3 * len(text) > MAX_GROUPS:
                 group, is_used = _renumber(group, len(text))
                 title, text = title[is_used], text[is_used]
-            # Each group becomes three: without the term, with it in the description, or in the title.
             start, share = self._starts[self._row_of_term[term]], np.float32(weights[term] / total)
-            is_in = 1 + self._in_title[start : start + len(rows)]
-            group[rows.astype(np.intp)] += np.multiply(is_in, len(text), dtype=np.int32)
+            end = start + len(rows)
+            # A document occurs once per term, so no index is repeated.
+            places = place[rows]
+            scores[places] += self._scores[start:end]
+            # Each group becomes three: without the term, with it in the description, or in the title.
+            is_in = 1 + self._in_title[start:end]
+            group[places] += np.multiply(is_in, len(text), dtype=np.int32)
             title = np.concatenate([title, title, title + share])
             text = np.concatenate([text, text + share, text + share])
         unknown = sum(weights[term] for term, rows in rows_by_term.items() if not len(rows)) / total
-        return TermMatches(group, title, text, unknown, len(rows_by_term))
+        return TermMatches(
+            documents, scores, group, title, text, unknown, len(rows_by_term), self.documents
+        )
 
     def parts(self, query: str, document: int) -> dict[str, float]:
         """Return the contribution of each query term to a document's score, largest first."""

@@ -144,10 +144,9 @@ def collect_candidates(
     if row_mask is None:
         row_mask = listings.row_mask(listing_mask)
     results: dict[Source, Positions] = {}
-    scores: NDArray[np.float32] | None = None
-    if query.words:
-        scores = indexes.bm25.scores(query.words)
-        results["bm25"] = _top_scores(scores, listing_mask, top_k)
+    matches = indexes.bm25.match(query.words) if query.words else None
+    if matches is not None:
+        results["bm25"] = _top_scores(matches, listing_mask, top_k)
     if query.text_embedding is not None:
         results["text"] = indexes.text.search(query.text_embedding, top_k, listing_mask).rows
     photo_queries = _photo_queries(indexes, query)
@@ -155,17 +154,17 @@ def collect_candidates(
         results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
     if not results:
         raise ValueError("the query has neither words nor a photo; expected at least one")
-    matches = indexes.bm25.match(query.words) if query.words else None
     retrieved = list(results.values())
-    if matches and "image" in photo_queries:
+    if matches is not None and "image" in photo_queries:
         # "This, but in red": a listing may be neither among the best by photo nor among those by words.
-        rows = (matches.title_of_group > 0)[matches.group][listings.listing_of_row]
-        rows = rows if row_mask is None else rows & row_mask
+        in_title = matches.documents[(matches.title_of_group > 0)[matches.group]]
+        rows, _ = listings.rows_of_all(in_title)
+        rows = rows if row_mask is None else rows[row_mask[rows]]
         retrieved.append(_nearest_listings(listings, photo_queries["image"], rows, top_k))
     positions = np.unique(np.concatenate(retrieved)).astype(np.int64)
     similarity: dict[Source, NDArray[np.float32]] = {}
-    if scores is not None:
-        similarity["bm25"] = scores[positions]
+    if matches is not None:
+        similarity["bm25"] = matches.scores_of(positions)
     if query.text_embedding is not None:
         similarity["text"] = indexes.text.cosines(query.text_embedding, positions)
     photos = _CandidatePhotos(listings, positions, row_mask)
@@ -204,26 +203,37 @@ def _most_similar(positions: Positions, similarity: NDArray[np.float32], count: 
     return positions[np.lexsort((positions, -similarity))][:count]
 
 
-def _top_scores(scores: NDArray[np.float32], mask: Mask | None, count: int) -> Positions:
+def _top_scores(matches: TermMatches, mask: Mask | None, count: int) -> Positions:
     """Return the positions of the highest positive scores, highest first; ties by position."""
-    positions = np.flatnonzero(scores > 0 if mask is None else (scores > 0) & mask)
+    is_listed = matches.scores > 0
+    if mask is not None:
+        is_listed &= mask[matches.documents]
+    scores, positions = matches.scores[is_listed], matches.documents[is_listed]
     if len(positions) > count:
         # Keep all positions that tie with the last one: the sort below decides between them.
-        threshold = np.partition(scores[positions], len(positions) - count)[len(positions) - count]
-        positions = positions[scores[positions] >= threshold]
-    order = np.lexsort((positions, -scores[positions]))
-    return positions[order][:count]
+        is_best = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
+        scores, positions = scores[is_best], positions[is_best]
+    return positions[np.argsort(-scores, kind="stable")][:count]
 
 
 def _nearest_listings(
-    listings: ListingStore, query: PhotoQuery, row_mask: Mask | None, top_k: int
+    listings: ListingStore, query: PhotoQuery, rows: Mask | Positions | None, top_k: int
 ) -> Positions:
-    """Return the distinct listings of the nearest photos, nearest first."""
-    available = len(query.photos) if row_mask is None else int(row_mask.sum())
+    """Return the distinct listings of the nearest photos, nearest first.
+
+    Args:
+        listings: the listings.
+        query: the photos and the query vector.
+        rows: the photos to search, as a mask or as distinct rows; None for all.
+        top_k: number of listings.
+    """
+    available = len(query.photos) if rows is None else int(np.count_nonzero(rows))
+    if rows is not None and rows.dtype != np.bool_:
+        available = len(rows)
     reach = 2 * top_k
     while True:
         count = min(max(reach, 1), max(available, 1))
-        nearest = query.photos.search(query.vector, count, row_mask).rows
+        nearest = query.photos.search(query.vector, count, rows).rows
         positions = listings.listing_of_row[nearest].astype(np.int64)
         _, first = np.unique(positions, return_index=True)
         if len(first) >= top_k or reach >= available:
@@ -268,8 +278,11 @@ class _CandidatePhotos:
         """
         best = np.full(self._count, np.nan, np.float32)
         row = np.full(self._count, -1, np.int64)
-        # Sorted so that the most similar row is written last; among ties, the lowest row.
-        order = np.lexsort((-self.rows, cosines))
-        best[self._owners[order]] = cosines[order]
-        row[self._owners[order]] = self.rows[order]
+        if len(cosines):
+            # The photos of a listing follow one another, in the order of their rows.
+            starts = np.flatnonzero(np.diff(self._owners, prepend=-1))
+            best[self._owners[starts]] = np.maximum.reduceat(cosines, starts)
+            # Of several values for one index, NumPy stores the last: here, the lowest row among ties.
+            most_similar = np.flatnonzero(cosines == best[self._owners])[::-1]
+            row[self._owners[most_similar]] = self.rows[most_similar]
         return best, row

@@ -113,7 +113,7 @@ def compute_features(
     )
     matches = candidates.matches
     columns["title_share"] = (
-        missing if matches is None else matches.title_of_group[matches.group[positions]]
+        missing if matches is None else matches.title_of_group[matches.groups_of(positions)]
     )
     columns["fused"] = candidates.fused
     by_root = photo_categories(query, listings, labels)

@@ -64,8 +64,11 @@ MONOTONE_CONSTRAINTS: Final = tuple(int(name in INCREASING) for name in RELEVANC
 OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category", "photo_path")
 """Features that depend on the listing's category only."""
 
-ROUNDING: Final = 1e-9
-"""Tolerance of comparisons between probabilities whose features differ."""
+ROUNDING: Final = 1e-6
+"""Tolerance of comparisons between probabilities whose features differ, and of sums of shares."""
+
+SHARE_STEPS: Final = 12
+"""Steps of shares from 0 to 1 at which the best listings are computed."""
 
 MAX_TABLE: Final = 2**20
 """Maximum size of a table of all possible codes."""
@@ -153,7 +156,7 @@ class RelevanceFeatures:
         """Return the features of listings: float64, (positions, features)."""
         return self._rows(
             self.listings.path[positions],
-            0 if self._matches is None else self._matches.group[positions],
+            0 if self._matches is None else self._matches.groups_of(positions),
             self._own.look_up(positions, 0.0),
             self._own_photo.look_up(positions, 0.0),
             self._photos.look_up(positions, np.nan),
@@ -172,7 +175,7 @@ class RelevanceFeatures:
         code, count = self._class_of_path[self.listings.path[positions]], classes
         if self._matches is not None:
             # A long query has so many groups that 32 bits may not suffice.
-            code += classes * self._matches.group[positions].astype(np.int64)
+            code += classes * self._matches.groups_of(positions).astype(np.int64)
             count *= len(self._matches.text_of_group)
         used, group = _number(code, count)
         terms, class_ = np.divmod(used, classes)
@@ -187,21 +190,37 @@ class RelevanceFeatures:
         used, group = _number(self._class_of_path, len(self._path_of_class))
         return self._rows(self._path_of_class[used], 0), group
 
-    def at_best(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the best features of listings with the same terms, whatever their category.
+    def at_best(self) -> tuple[NDArray[np.float64], Mask]:
+        """Return the best features of listings by their shares of the terms, whatever their category.
+
+        The shares are rounded up to a grid of :data:`SHARE_STEPS` steps. A share in the title is at most
+        the share in the text.
 
         Returns:
-            float64, (groups, features); and int64, (matches,), the group of each match.
+            float64, (points, features), and bool, (steps + 1, steps + 1), the points of the grid that they
+            are of: shares in the title and in the text.
         """
-        if self._matches is None:
-            return np.empty((0, len(RELEVANCE_FEATURES))), np.empty(0, np.int64)
-        groups = self._matches.group[self.matches]
-        used, group = _number(groups, len(self._matches.text_of_group))
-        rows = self._rows(np.zeros(len(used), np.int64), used)
+        steps = np.arange(SHARE_STEPS + 1)
+        is_point = steps[:, np.newaxis] <= steps
+        title, text = np.nonzero(is_point)
+        rows = self._rows(np.zeros(len(title), np.int64), 0)
+        # Sums of rounded shares may exceed 1 a little.
+        rows[:, RELEVANCE_FEATURES.index("title_share")] = title * (1 + ROUNDING) / SHARE_STEPS
+        rows[:, RELEVANCE_FEATURES.index("text_share")] = text * (1 + ROUNDING) / SHARE_STEPS
         every_path = self._rows(self._path_of_class[self._path_of_class >= 0], 0)
         for column in (RELEVANCE_FEATURES.index(name) for name in OF_CATEGORY):
             rows[:, column] = every_path[:, column].max()
-        return rows, group
+        return rows, is_point
+
+    def with_shares(self, is_point: Mask) -> Positions:
+        """Return the listings whose shares of the terms, rounded up, are some points: int64, sorted."""
+        if self._matches is None:
+            return np.empty(0, np.int64)
+        title, text = (
+            np.minimum(np.ceil(shares * SHARE_STEPS), SHARE_STEPS).astype(np.intp)
+            for shares in (self._matches.title_of_group, self._matches.text_of_group)
+        )
+        return self._matches.documents[is_point[title, text][self._matches.group]]
 
     def _rows(
         self,
@@ -357,11 +376,12 @@ class Relevance:
             that are not candidates, most relevant first, ties by position.
         """
         features, candidates = self._features, self._features.candidates
-        is_possible = self._is_possible(minimum)
+        positions = self._possible(minimum)
         if mask is not None:
-            is_possible &= mask
-        is_possible[candidates] = False
-        positions = np.flatnonzero(is_possible)
+            positions = positions[mask[positions]]
+        if len(candidates):
+            places = np.minimum(np.searchsorted(candidates, positions), len(candidates) - 1)
+            positions = positions[candidates[places] != positions]
         rows, group = features.of_groups(np.concatenate([candidates, positions]))
         special = features.special_candidates
         probabilities = self._model.probabilities(
@@ -374,18 +394,23 @@ class Relevance:
         order = np.argsort(ranks(-probabilities)[group[others]], kind="stable")
         return chosen, positions[others[order] - len(candidates)]
 
-    def _is_possible(self, minimum: float) -> Mask:
-        """Return a mask of listings that may reach a probability: all that do, and few others."""
+    def _possible(self, minimum: float) -> Positions:
+        """Return listings that may reach a probability, all that do, and few others: int64, sorted."""
         features = self._features
         silent, silent_group = features.without_terms()
-        best, best_group = features.at_best()
+        best, is_point = features.at_best()
         probabilities = self._model.probabilities(np.concatenate([silent, best]))
         passes = probabilities >= minimum - ROUNDING
+        is_point[is_point] = passes[len(silent) :]
+        with_terms = features.with_shares(is_point)
+        paths = np.flatnonzero(passes[: len(silent)][silent_group]).tolist()
+        if not paths:
+            return with_terms
         is_possible = np.zeros(len(features.listings), np.bool_)
-        is_possible[features.matches[passes[len(silent) :][best_group]]] = True
-        for path in np.flatnonzero(passes[: len(silent)][silent_group]).tolist():
+        is_possible[with_terms] = True
+        for path in paths:
             is_possible[features.listings.positions_of_path(path)] = True
-        return is_possible
+        return np.flatnonzero(is_possible)
 
 
 def relevance_bytes(trees: str, threshold: float) -> bytes:

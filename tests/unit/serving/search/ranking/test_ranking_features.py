@@ -63,11 +63,14 @@ POOL = CandidateSet(
     fused=np.array([0.4, 0.1, 0.3, 0.2]),
     row=np.array([0, -1, 1, -1]),
     matches=TermMatches(
-        np.array([1, 0, 2, 0, 3], np.int32),
+        np.array([0, 2, 4]),
+        np.array([4, 1, 2], np.float32),
+        np.array([1, 2, 3], np.int32),
         np.array([0, 1, 0, 0.25], np.float32),
         np.array([0, 1, 0.5, 0.25], np.float32),
         unknown=0.0,
         terms=3,
+        total=5,
     ),
 )
 

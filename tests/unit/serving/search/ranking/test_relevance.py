@@ -74,11 +74,12 @@ def test_groups_have_the_features_of_each_listing_alone(small, monkeypatch, max_
 def test_listings_of_very_many_groups_keep_their_own(small):
     query = QueryVectors("oak")
     candidates = collect_candidates(small.searched, query, top_k=20)
-    group = np.zeros_like(candidates.matches.group)
-    group[0] = 2**28
+    group = np.array([2**28], np.int32)
     shares = np.zeros(2**28 + 1, np.float32)  # takes no memory where it is not written
     shares[-1] = 0.5
-    matches = candidates.matches._replace(group=group, title_of_group=shares, text_of_group=shares)
+    matches = candidates.matches._replace(
+        documents=np.array([0]), group=group, title_of_group=shares, text_of_group=shares
+    )
     features = RelevanceFeatures(
         small.searched, query, replace(candidates, matches=matches), LABELS
     )
