@@ -87,7 +87,7 @@ def main() -> None:
         SPLIT
     )
     pooled = metrics_of(
-        embeddings_from_layers(run["layer_embeddings"], ids_of(gallery))["layer_pool"], gallery
+        dict(embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)))["layer_pool"], gallery
     )
     queries = int((~np.isnan(pooled[FIRST])).sum())
     print(
@@ -97,7 +97,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     frozen = embeddings_from_table(run["vision_features"], ids_of(gallery), "features", "vision")
     row("frozen backbone, pooled", frozen, pooled, gallery)
-    for name, vectors in embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)).items():
+    for name, vectors in embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)):
         row(f"`{name.removeprefix('layer_')}`", vectors, pooled, gallery)
     data = make_feature_set(run["block_features"], run["products"], run["splits"])
     for change in CHANGES:

@@ -66,19 +66,21 @@ def recall_at(grades: Grades, depth: int) -> Floats:
     return recall
 
 
-def average_precision(relevant: NDArray[np.bool_]) -> Floats:
+def average_precision(query: Counts, rank: Counts, queries: int) -> Floats:
     """Compute the mean precision at the ranks of relevant photos (Buckley & Voorhees, 2000).
 
     Args:
-        relevant: (queries, photos), the complete gallery in ranked order.
+        query: int64, (relevant,), the query of each relevant photo.
+        rank: int64, (relevant,), its rank from 1.
+        queries: number of queries.
 
     Returns:
         (queries,); NaN if no photo is relevant.
     """
-    ranks = np.arange(1, relevant.shape[1] + 1)
-    precisions = np.cumsum(relevant, axis=1) / ranks
-    totals = relevant.sum(axis=1)
-    sums = np.sum(precisions, axis=1, where=relevant)
+    order = np.lexsort((rank, query))
+    totals = np.bincount(query, minlength=queries)
+    before = np.arange(len(order)) - np.repeat(np.cumsum(totals) - totals, totals)
+    sums = np.bincount(query[order], (before + 1) / rank[order], minlength=queries)
     return np.where(totals > 0, sums / np.maximum(totals, 1), np.nan)
 
 

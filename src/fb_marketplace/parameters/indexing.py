@@ -30,6 +30,7 @@ class RetrievalParameters(Parameters):
 
     renamed: ClassVar[Mapping[str, str]] = {"pixels_side": "thumbnail_size"}
 
+    max_queries: Count
     thumbnail_size: Literal[8, 16, 32, 64]
     sheet_queries: Annotated[int, Field(ge=2, description="half of them found, half missed")]
     sheet_hits: Annotated[int, Field(ge=1, le=10)]

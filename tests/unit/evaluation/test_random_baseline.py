@@ -37,7 +37,8 @@ def test_random_recall_equals_mean_of_all_orders(grades, depth):
 def test_random_average_precision_equals_mean_of_all_orders(grades):
     every, available, photos = orders(grades)
 
-    expected = average_precision(every == 3).mean()
+    order, column = np.nonzero(every == 3)
+    expected = average_precision(order, column + 1, len(every)).mean()
 
     assert random_baseline.random_average_precision(available[:, 3], photos) == pytest.approx(
         [expected]

@@ -42,13 +42,14 @@ def test_average_precision_equals_sklearn(shuffled):
     relevant = shuffled == 3
     scores = -np.arange(relevant.shape[1])
 
-    result = average_precision(relevant)
+    query, column = np.nonzero(relevant)
+    result = average_precision(query, column + 1, len(relevant))
 
     assert result == pytest.approx([average_precision_score(row, scores) for row in relevant])
 
 
 def test_average_precision_without_relevant_is_undefined():
-    assert np.isnan(average_precision(np.zeros((1, 3), dtype=bool))).all()
+    assert np.isnan(average_precision(*np.zeros((2, 0), int), 1)).all()
 
 
 def test_precision_counts_photos_of_category():

@@ -1,5 +1,6 @@
 """Embeddings that the evaluation compares: the encoder's and the baselines."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -31,8 +32,8 @@ def compute_comparison_embeddings(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: RetrievalParameters,
-) -> dict[str, Vectors]:
-    """Compute all embeddings of photos.
+) -> Iterator[tuple[str, Vectors]]:
+    """Compute all embeddings of photos, one after the other.
 
     Args:
         photos: ``image_id`` and ``product_id``.
@@ -44,24 +45,20 @@ def compute_comparison_embeddings(
         splits: split of each photo.
         parameters: the thumbnail size.
 
-    Returns:
-        Vectors by name, in the order of the photos. The names of other layers have the prefix ``layer_``.
+    Yields:
+        A name and its vectors, in the order of the photos. The names of other layers have the prefix
+        ``layer_``.
 
     Raises:
         UserError: a table lacks some of the photos.
     """
     image_ids = photos["image_id"].to_list()
-    return {
-        ENCODER: embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings"),
-        FROZEN: embeddings_from_table(vision_features, image_ids, "features", "vision"),
-        **(
-            {}
-            if isinstance(layer_embeddings, Skipped)
-            else embeddings_from_layers(layer_embeddings, image_ids)
-        ),
-        PIXELS: embeddings_from_pixels(images, image_ids, parameters.thumbnail_size),
-        WORDS: embeddings_from_text(photos["product_id"], products, splits),
-    }
+    yield ENCODER, embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings")
+    yield FROZEN, embeddings_from_table(vision_features, image_ids, "features", "vision")
+    if not isinstance(layer_embeddings, Skipped):
+        yield from embeddings_from_layers(layer_embeddings, image_ids)
+    yield PIXELS, embeddings_from_pixels(images, image_ids, parameters.thumbnail_size)
+    yield WORDS, embeddings_from_text(photos["product_id"], products, splits)
 
 
 def embeddings_from_table(
@@ -94,16 +91,15 @@ def embeddings_from_table(
 
 def embeddings_from_layers(
     layer_embeddings: pd.DataFrame, image_ids: list[str]
-) -> dict[str, NDArray[np.float32]]:
-    """Return the vectors of photos by layer, scaled to unit length.
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield the vectors of photos by layer, scaled to unit length.
 
-    Returns:
-        By layer name with the prefix ``layer_``: float32, (photos, dimension).
+    Yields:
+        The name of a layer with the prefix ``layer_``, and float32, (photos, dimension).
 
     Raises:
         UserError: a layer lacks some of the photos.
     """
-    by_layer = {}
     for layer, rows in layer_embeddings.groupby("layer", sort=False):
         vectors = rows.set_index("image_id")["embedding"].reindex(image_ids)
         if missing := int(vectors.isna().sum()):
@@ -111,8 +107,7 @@ def embeddings_from_layers(
                 f"layer_embeddings is missing {missing:,} of {len(image_ids):,} photos in the splits. "
                 "Rerun `kedro run --pipeline=vision`."
             )
-        by_layer[f"layer_{layer}"] = l2_normalize(np.stack(vectors.to_list()))
-    return by_layer
+        yield f"layer_{layer}", l2_normalize(np.stack(vectors.to_list()))
 
 
 def embeddings_from_pixels(images: Table, image_ids: list[str], side: int) -> NDArray[np.float32]:

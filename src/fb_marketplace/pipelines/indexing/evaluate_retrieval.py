@@ -46,8 +46,9 @@ def evaluate_served_index(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
+    parameters: RetrievalParameters,
 ) -> ServedIndex:
-    """Search the served index for each photo of the test split.
+    """Search the served index for photos of the test split.
 
     The query photo, its copies and its near-duplicates do not count as hits.
 
@@ -58,6 +59,7 @@ def evaluate_served_index(
         products: the listings.
         splits: split of each photo.
         duplicate_groups: groups of copies and near-duplicates.
+        parameters: the number of queries.
 
     Returns:
         ``retrieval_hits``: the first ten hits of each query, graded; and ``retrieval_full_gallery``: one
@@ -68,7 +70,9 @@ def evaluate_served_index(
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
-    queries = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
+    queries = _sample_queries(
+        gallery, np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64), parameters
+    )
     if not len(queries):
         raise InsufficientDataError("photo search is not evaluated: the test split has no photo")
     image_ids = gallery.photos["image_id"].iloc[queries].to_list()
@@ -90,7 +94,7 @@ def evaluate_within_split(
     duplicate_groups: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> pd.DataFrame:
-    """Search each evaluation split exactly, with each of its photos as a query, for each embedding.
+    """Search each evaluation split exactly, with photos of it as queries, by each embedding.
 
     Args:
         image_embeddings: the served embeddings.
@@ -100,7 +104,7 @@ def evaluate_within_split(
         products: the listings.
         splits: split of each photo.
         duplicate_groups: groups of copies and near-duplicates.
-        parameters: the thumbnail size.
+        parameters: the number of queries, and the thumbnail size.
 
     Returns:
         ``retrieval_within_split``: one row per gallery, embedding, query and metric, with its ``value`` and
@@ -111,25 +115,36 @@ def evaluate_within_split(
     Raises:
         InsufficientDataError: the validation or the test split has no photo.
     """
-    return pd.concat(
-        [
-            _metric_table(
-                rank_all(vectors, gallery), gallery, np.arange(len(gallery)), name, embedding
-            )
-            for name, gallery in _galleries(products, splits, duplicate_groups)
-            for embedding, vectors in compute_comparison_embeddings(
-                gallery.photos,
-                image_embeddings,
-                vision_features,
-                layer_embeddings,
-                images,
-                products,
-                splits,
-                parameters,
-            ).items()
-        ],
-        ignore_index=True,
-    )
+    parts = []
+    for name, gallery in _galleries(products, splits, duplicate_groups):
+        queries = _sample_queries(gallery, np.arange(len(gallery)), parameters)
+        for embedding, vectors in compute_comparison_embeddings(
+            gallery.photos,
+            image_embeddings,
+            vision_features,
+            layer_embeddings,
+            images,
+            products,
+            splits,
+            parameters,
+        ):
+            ranking = rank_all(vectors, gallery, queries)
+            parts.append(_metric_table(ranking, gallery, queries, name, embedding))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _sample_queries(
+    gallery: Gallery, queries: RowIndices, parameters: RetrievalParameters
+) -> RowIndices:
+    """Sample queries so that the next release, with other photos, samples mostly the same.
+
+    Each photo has a number, drawn by its id; those with the smallest numbers are returned, in order.
+    """
+    if len(queries) <= parameters.max_queries:
+        return queries
+    ids = gallery.photos["image_id"].iloc[queries].to_numpy(dtype=object)
+    numbers = pd.util.hash_array(ids, hash_key=f"{parameters.seed:016}", categorize=False)
+    return np.sort(queries[np.argsort(numbers, kind="stable")[: parameters.max_queries]])
 
 
 def _galleries(

@@ -6,10 +6,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.relevance import EXCLUDED, SAME_PRODUCT, UNRELATED, Grades
+from fb_marketplace.evaluation.relevance import EXCLUDED, UNRELATED, Grades
 from fb_marketplace.evaluation.retrieval_metrics import (
     DEPTH,
-    Counts,
     RankedResults,
     average_precision,
 )
@@ -39,13 +38,24 @@ class TopHits(NamedTuple):
     grades: Grades
 
 
-def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
-    """Rank all photos of a gallery by cosine, with each photo as a query. Ties are broken by row."""
+def rank_all(
+    vectors: Vectors, gallery: Gallery, queries: RowIndices | None = None
+) -> RankedResults:
+    """Rank all photos of a gallery by cosine. Ties are broken by row.
+
+    Args:
+        vectors: one per photo.
+        gallery: the photos.
+        queries: int64, (queries,), rows of the gallery; None for all.
+    """
+    if queries is None:
+        queries = np.arange(len(gallery))
     rankings = [
-        _rank(_similarities(vectors, queries), gallery.grades(queries))
-        for queries in _blocks(np.arange(len(gallery)), len(gallery))
+        _rank(_similarities(vectors, queries[block]), gallery, queries[block])
+        for block in _blocks(len(queries), len(gallery))
     ]
-    return RankedResults(*(np.concatenate(parts) for parts in zip(*rankings, strict=True)))
+    hits, precisions = (np.concatenate(parts) for parts in zip(*rankings, strict=True))
+    return RankedResults(hits, gallery.available(queries), precisions)
 
 
 def exact_search(
@@ -59,29 +69,61 @@ def exact_search(
         queries: int64, (queries,), rows of the gallery.
         vectors: float32, (queries, dimension).
     """
-    depth = DEPTH + gallery.most_copies
-    hits, available = [], []
-    for block in _blocks(np.arange(len(queries)), len(gallery)):
-        grades = gallery.grades(queries[block])
-        hits.append(_first_hits(*index.search(vectors[block], depth), grades))
-        available.append(_available(grades))
-    top = TopHits(*(np.concatenate(parts) for parts in zip(*hits, strict=True)))
-    return top, RankedResults(top.grades, np.concatenate(available), None)
+    copies = gallery.copies(queries)
+    # Queries with equally many copies are searched together: a few may have thousands.
+    order = np.argsort(copies, kind="stable")
+    hits = []
+    for block in _blocks(len(queries), 1000):
+        rows = order[block]
+        depth = DEPTH + int(copies[rows].max(initial=1))
+        found, distances = index.search(vectors[rows], depth)
+        grades = gallery.grades(queries[rows], np.maximum(found, 0))
+        hits.append(_first_hits(found, distances, grades))
+    back = np.argsort(order)
+    top = TopHits(*(np.concatenate(parts)[back] for parts in zip(*hits, strict=True)))
+    return top, RankedResults(top.grades, gallery.available(queries), None)
 
 
-def _rank(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
-    similarities[grades == EXCLUDED] = -np.inf
-    order = np.argsort(-similarities, axis=1, kind="stable")
-    ordered = np.take_along_axis(grades, order, axis=1)
-    first = np.maximum(ordered[:, :DEPTH], UNRELATED)
-    padded = np.pad(first, ((0, 0), (0, DEPTH - first.shape[1])), constant_values=UNRELATED)
-    return RankedResults(padded, _available(grades), average_precision(ordered == SAME_PRODUCT))
+def _rank(
+    similarities: NDArray[np.float32], gallery: Gallery, queries: RowIndices
+) -> tuple[Grades, NDArray[np.float64]]:
+    """Return the grades of the first hits, and the average precision, of each query.
+
+    The rank of a photo is the number of photos before it. This is quicker than sorting all photos.
+    """
+    excluded = gallery.is_excluded(queries)
+    similarities[excluded] = -np.inf
+    depth = min(DEPTH, similarities.shape[1])
+    hits = np.maximum(gallery.grades(queries, _first(similarities, depth)), UNRELATED)
+    padded = np.pad(hits, ((0, 0), (0, DEPTH - depth)), constant_values=UNRELATED)
+    query, row = np.nonzero(gallery.is_same_product(queries) & ~excluded)
+    rank = np.array(
+        [_rank_of(similarities[one], other) for one, other in zip(query, row, strict=True)],
+        np.int64,
+    )
+    return padded, average_precision(query, rank, len(queries))
+
+
+def _first(similarities: NDArray[np.float32], depth: int) -> RowIndices:
+    """Return the columns with the highest values, best first, ties by column: int64, (queries, depth)."""
+    least = -np.partition(-similarities, depth - 1, axis=1)[:, depth - 1]
+    first = np.empty((len(similarities), depth), np.int64)
+    for query, values in enumerate(similarities):
+        columns = np.flatnonzero(values >= least[query])
+        first[query] = columns[np.argsort(-values[columns], kind="stable")[:depth]]
+    return first
+
+
+def _rank_of(similarities: NDArray[np.float32], row: int) -> int:
+    """Return the rank of a photo, from 1."""
+    value = similarities[row]
+    ties = np.count_nonzero(similarities[:row] == value)
+    return int(np.count_nonzero(similarities > value)) + ties + 1
 
 
 def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades) -> TopHits:
     """Return the first results of an index, without excluded photos and the index's padding."""
-    hit_grades = np.take_along_axis(grades, np.maximum(rows, 0), axis=1)
-    valid = (rows >= 0) & (hit_grades != EXCLUDED)
+    valid = (rows >= 0) & (grades != EXCLUDED)
     first = np.argsort(~valid, axis=1, kind="stable")[:, :DEPTH]
     present = np.take_along_axis(valid, first, axis=1)
 
@@ -92,13 +134,8 @@ def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades
 
     # The squared L2 distance of unit vectors is 2 - 2 cos.
     return TopHits(
-        select(rows, NO_HIT), select(1 - distances / 2, np.nan), select(hit_grades, UNRELATED)
+        select(rows, NO_HIT), select(1 - distances / 2, np.nan), select(grades, UNRELATED)
     )
-
-
-def _available(grades: Grades) -> Counts:
-    counts = [(grades == grade).sum(axis=1) for grade in range(SAME_PRODUCT + 1)]
-    return np.stack(counts, axis=1).astype(np.int64)
 
 
 def _similarities(vectors: Vectors, queries: RowIndices) -> NDArray[np.float32]:
@@ -107,8 +144,8 @@ def _similarities(vectors: Vectors, queries: RowIndices) -> NDArray[np.float32]:
     return np.asarray(dense, dtype=np.float32)
 
 
-def _blocks(rows: RowIndices, photos: int) -> Iterator[RowIndices]:
+def _blocks(queries: int, photos: int) -> Iterator[slice]:
     """Yield blocks of queries; one empty block if there are none."""
     size = max(1, SIMILARITY_BATCH_SIZE // max(1, photos))
-    for start in range(0, max(1, len(rows)), size):
-        yield rows[start : start + size]
+    for start in range(0, max(1, queries), size):
+        yield slice(start, min(start + size, queries))

@@ -1,21 +1,17 @@
 """Galleries of photos, and the relevance grades of their photos for a query photo."""
 
-from typing import Any
+import itertools
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.relevance import (
-    EXCLUDED,
-    SAME_PATH,
-    SAME_PRODUCT,
-    SAME_ROOT,
-    UNRELATED,
-    Grades,
-)
+from fb_marketplace.evaluation.relevance import EXCLUDED, Grades
+from fb_marketplace.evaluation.retrieval_metrics import Counts
 
-RowIndices = NDArray[np.int64]
+RowIndices: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[np.int32]
 
 
 class Gallery:
@@ -29,8 +25,11 @@ class Gallery:
     def __init__(self, photos: pd.DataFrame) -> None:
         """Set the photos. Their order defines the row numbers."""
         self.photos = photos.reset_index(drop=True)
-        named = ("product_id", "category_path", "category", "copies")
-        self._codes = {name: _codes(self.photos[name]) for name in named}
+        self._copies = _codes(self.photos["copies"])
+        self._product = _codes(self.photos["product_id"])
+        # The photos of a listing share its path, and those of a path its root, even if these are unknown.
+        self._path = _codes(self.photos["category_path"], within=self._product)
+        self._root = _codes(self.photos["category"], within=self._path)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -39,31 +38,49 @@ class Gallery:
         """Return a gallery with the photos of a split."""
         return Gallery(self.photos[self.photos["split"] == split])
 
-    def grades(self, queries: RowIndices) -> Grades:
-        """Grade every photo for each query.
+    def grades(self, queries: RowIndices, rows: RowIndices | None = None) -> Grades:
+        """Grade photos for each query.
 
         Args:
             queries: int64, (queries,), rows of the gallery.
+            rows: int64, (queries, hits), the photos of each query to grade; None for all photos.
 
         Returns:
-            int8, (queries, photos).
+            int8, (queries, hits) or (queries, photos).
         """
-        graded = np.full((len(queries), len(self)), UNRELATED, dtype=np.int8)
-        # Later grades overwrite earlier ones: a listing has one path, and a path has one root.
-        for name, grade in (
-            ("category", SAME_ROOT),
-            ("category_path", SAME_PATH),
-            ("product_id", SAME_PRODUCT),
-            ("copies", EXCLUDED),
-        ):
-            codes = self._codes[name]
-            graded[codes[queries][:, np.newaxis] == codes] = grade
+
+        def same(codes: Codes) -> NDArray[np.bool_]:
+            others = codes if rows is None else codes[rows]
+            return np.asarray(codes[queries][:, np.newaxis] == others)
+
+        graded = same(self._root).astype(np.int8)
+        graded += same(self._path)
+        graded += same(self._product)
+        graded[same(self._copies)] = EXCLUDED
         return graded
 
-    @property
-    def most_copies(self) -> int:
-        """Size of the largest set of copies; one if there are no copies."""
-        return int(np.bincount(self._codes["copies"]).max(initial=1))
+    def is_same_product(self, queries: RowIndices) -> NDArray[np.bool_]:
+        """Return which photos are of the query's listing: bool, (queries, photos)."""
+        return np.asarray(self._product[queries][:, np.newaxis] == self._product)
+
+    def is_excluded(self, queries: RowIndices) -> NDArray[np.bool_]:
+        """Return which photos are the query or its copies: bool, (queries, photos)."""
+        return np.asarray(self._copies[queries][:, np.newaxis] == self._copies)
+
+    def available(self, queries: RowIndices) -> Counts:
+        """Count the photos of each grade, 0 to 3, for each query: int64, (queries, 4)."""
+        at_least = [len(self) - self.copies(queries)]
+        for codes in (self._root, self._path, self._product):
+            pairs = self._copies.astype(np.int64) * (int(codes.max(initial=0)) + 1) + codes
+            _, pair, sizes = np.unique(pairs, return_inverse=True, return_counts=True)
+            at_least.append(np.bincount(codes)[codes[queries]] - sizes[pair[queries]])
+        return np.stack(
+            [*(more - less for more, less in itertools.pairwise(at_least)), at_least[-1]], axis=1
+        ).astype(np.int64)
+
+    def copies(self, queries: RowIndices) -> NDArray[np.int64]:
+        """Return the number of copies of each query, including itself: int64, (queries,)."""
+        return np.bincount(self._copies)[self._copies[queries]]
 
 
 def make_gallery(
@@ -100,9 +117,13 @@ def make_gallery(
     return Gallery(photos)
 
 
-def _codes(names: "pd.Series[Any]") -> NDArray[np.int32]:
-    """Return an integer code per name: int32, (photos,). Each missing name gets a unique code."""
+def _codes(names: "pd.Series[Any]", within: Codes | None = None) -> Codes:
+    """Return an integer code per name: int32, (photos,).
+
+    Each missing name gets a unique code, or one code per code of ``within``.
+    """
     codes, known = pd.factorize(names)
     missing = codes < 0
-    codes[missing] = len(known) + np.arange(missing.sum())
+    others = np.arange(len(codes)) if within is None else within
+    codes[missing] = len(known) + others[missing]
     return codes.astype(np.int32)

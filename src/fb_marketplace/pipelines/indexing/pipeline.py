@@ -30,6 +30,7 @@ def create_pipeline() -> Pipeline:
                     "products",
                     "splits",
                     "duplicate_groups",
+                    "params:retrieval",
                 ],
                 ["retrieval_hits", "retrieval_full_gallery"],
                 name="evaluate_served_index",

@@ -83,7 +83,7 @@ def test_all_embeddings_are_of_the_same_photos(
     products = pd.DataFrame({"product_id": ["p"], "title": ["a chair"], "description": [""]})
     splits = pd.DataFrame({"product_id": ["p"], "split": ["train"]})
 
-    result = compute_comparison_embeddings(
+    embeddings = compute_comparison_embeddings(
         pd.DataFrame({"image_id": names, "product_id": "p"}),
         store_angles({"b": 0, "a": 1}),
         store_features({"b": [1.0, 0, 0], "a": [0, 2.0, 0]}),
@@ -93,6 +93,7 @@ def test_all_embeddings_are_of_the_same_photos(
         splits,
         measuring,
     )
+    result = dict(embeddings)
 
     assert {name: item.shape[0] for name, item in result.items()} == {
         "encoder": 2,
@@ -113,4 +114,4 @@ def test_incomplete_layer_names_its_pipeline():
     result = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
 
     with pytest.raises(UserError, match=r"\b1\b.*\b2\b.*--pipeline=vision"):
-        embeddings_from_layers(result, ["a", "b"])
+        list(embeddings_from_layers(result, ["a", "b"]))

@@ -36,17 +36,20 @@ def as_groups(copies):
 
 
 @pytest.fixture
-def ask_the_index(store_angles, parameters, tmp_path):
+def ask_the_index(store_angles, parameters, measuring, tmp_path):
     """Asks an index of photos by angle."""
 
-    def ask(angles, copies=()):
+    def ask(angles, copies=(), max_queries=100):
         owners, products, splits = market(angles)
         table = store_angles(angles)
         built = build_image_index(table, owners, parameters)
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
         files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))
-        return evaluate_served_index(*files, table, products, splits, as_groups(copies))
+        settings = measuring.model_copy(update={"max_queries": max_queries})
+        return evaluate_served_index(
+            *files, table, products, splits, as_groups(copies), settings
+        )
 
     return ask
 
@@ -134,6 +137,19 @@ def test_queries_are_of_test_split_and_hits_of_all(ask_the_index):
     assert set(result.metrics["image_id"]) == {"a.1", "a.2"}
     assert set(result.metrics["photos"]) == {5}
     assert values(result.metrics, pos(1)) == {"a.1": 0, "a.2": 0}
+
+
+def test_sample_of_queries_is_mostly_that_of_another_gallery(ask_the_index):
+    angles = {f"p{number}.1": number for number in range(60)}
+    fewer = {name: angle for name, angle in angles.items() if angle % 10}
+
+    other, sampled = (
+        set(ask_the_index(photos, max_queries=20).metrics["image_id"])
+        for photos in (fewer, angles)
+    )
+
+    assert len(sampled) == len(other) == 20
+    assert sampled & fewer.keys() <= other
 
 
 def test_vector_order_does_not_matter(ask_the_index):

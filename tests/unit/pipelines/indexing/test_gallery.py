@@ -61,8 +61,7 @@ def test_copies_of_query_are_excluded(gallery):
     assert {image for image, grade in result.items() if grade == -1} == {
         *("chair.1", "chair.2", "lamp.1")
     }
-    assert gallery("chair.1", "chair.2", "lamp.1").most_copies == 3
-    assert gallery().most_copies == 1
+    assert gallery("chair.1", "chair.2", "lamp.1").copies(np.arange(5)).tolist() == [3, 3, 1, 3, 1]
 
 
 def test_copies_of_other_photos_are_included(gallery):
@@ -74,6 +73,26 @@ def test_photos_without_metadata_are_unrelated(gallery):
 
     assert result.pop("x") == -1
     assert set(result.values()) == {0}
+
+
+def test_available_photos_are_counted_by_grade(gallery):
+    photos = gallery("chair.1", "stool.1", more=("x", "y"))
+    queries = np.arange(len(photos))
+
+    counts = [
+        [np.count_nonzero(grades == grade) for grade in range(4)]
+        for grades in photos.grades(queries)
+    ]
+
+    assert photos.available(queries).tolist() == counts
+
+
+def test_some_photos_of_each_query_are_graded(gallery):
+    photos, queries, rows = gallery(), np.array([0, 3]), np.array([[4, 0], [1, 1]])
+
+    graded = photos.grades(queries, rows)
+
+    assert graded.tolist() == np.take_along_axis(photos.grades(queries), rows, axis=1).tolist()
 
 
 def test_gallery_has_photos_of_one_split(gallery):
