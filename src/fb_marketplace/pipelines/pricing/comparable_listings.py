@@ -1,6 +1,7 @@
 """Comparable listings: the most similar by text within a market, at most one per family."""
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,12 @@ from fb_marketplace.observability.progress import Progress
 
 SIMILARITY_BATCH_SIZE: Final = 4_000_000
 """Number of similarities computed at a time. It bounds memory: the full matrix is never built."""
+
+MAX_COMPARED: Final = 8_000
+"""Listings of a larger market are compared with about this many, in the clusters nearest to their own."""
+
+CLUSTER_SIZE: Final = 100
+"""Mean number of listings in a cluster of a larger market."""
 
 MAX_CANDIDATES: Final = 3
 """Candidates per requested neighbor. If too many of them share a family, fewer neighbors are found."""
@@ -51,7 +58,8 @@ def find_comparable_listings(
 ) -> ComparableListings:
     """Find the most similar listings of other families, at most one per family.
 
-    Without the limit, a seller who lists an item ten times would count ten times.
+    Without the limit, a seller who lists an item ten times would count ten times. In a market with more
+    than ``MAX_COMPARED`` listings, some 3 % of the most similar are missed.
 
     Args:
         vectors: float32, (listings, dimension), of unit length.
@@ -67,21 +75,64 @@ def find_comparable_listings(
             members = np.flatnonzero(kinds.market == market)
             texts = np.ascontiguousarray(vectors[members])
             path, family = kinds.path[members], kinds.family[members]
-            size = max(1, SIMILARITY_BATCH_SIZE // len(members))
-            for start in range(0, len(members), size):
-                block = slice(start, start + size)
-                scores = texts[block] @ texts.T
-                scores += np.float32(same_path_bonus) * (path[block, np.newaxis] == path)
-                same_family = family[block, np.newaxis] == family
+            for block, others in _compared(texts):
+                scores = texts[block] @ texts[others].T
+                same_path = path[block, np.newaxis] == path[others]
+                scores += np.float32(same_path_bonus) * same_path
+                same_family = family[block, np.newaxis] == family[others]
                 scores[same_family | (scores < min_similarity)] = -np.inf
-                columns, best = _top_of_families(scores, family, count)
+                columns, best = _top_of_families(scores, family[others], count)
                 width = columns.shape[1]
                 rows[members[block], :width] = np.where(
-                    np.isnan(best), NO_NEIGHBOR, members[columns]
+                    np.isnan(best), NO_NEIGHBOR, members[others][columns]
                 )
                 similarity[members[block], :width] = best
                 progress.advance(len(scores))
     return ComparableListings(rows, similarity)
+
+
+def _compared(texts: NDArray[np.float32]) -> Iterator[tuple[Any, Any]]:
+    """Yield blocks of listings, and the listings to compare each block with, both in order.
+
+    Args:
+        texts: float32, (listings, dimension), of one market.
+    """
+    if len(texts) <= MAX_COMPARED:
+        groups: Iterable[tuple[Any, Any]] = [(np.arange(len(texts)), slice(None))]
+    else:
+        groups = _neighborhoods(texts)
+    for members, others in groups:
+        size = max(1, SIMILARITY_BATCH_SIZE // len(texts[others]))
+        for start in range(0, len(members), size):
+            yield members[start : start + size], others
+
+
+def _neighborhoods(
+    texts: NDArray[np.float32],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the listings of each cluster, and those of the nearest clusters, including itself."""
+    import faiss
+
+    clusters = len(texts) // CLUSTER_SIZE
+    kmeans = faiss.Kmeans(
+        texts.shape[1],
+        clusters,
+        niter=10,
+        seed=0,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=32,
+    )
+    kmeans.train(texts)
+    cluster = kmeans.index.search(texts, 1)[1][:, 0]
+    by_cluster = np.argsort(cluster, kind="stable")
+    ends = np.cumsum(np.bincount(cluster, minlength=clusters))
+    members = np.split(by_cluster, ends[:-1])
+    nearest = np.argsort(-(kmeans.centroids @ kmeans.centroids.T), axis=1, kind="stable")
+    for own, order in enumerate(nearest):
+        if len(members[own]):
+            enough = np.searchsorted(np.cumsum(np.diff(ends, prepend=0)[order]), MAX_COMPARED) + 1
+            yield members[own], np.sort(np.concatenate([members[one] for one in order[:enough]]))
 
 
 def _top_of_families(

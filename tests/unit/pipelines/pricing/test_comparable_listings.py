@@ -63,6 +63,18 @@ def test_similarity_below_minimum_is_excluded():
     ]
 
 
+def test_large_market_is_compared_by_cluster(monkeypatch):
+    angles = np.random.default_rng(0).uniform(0, 360, 400)
+    exact = comparables(angles)
+
+    monkeypatch.setattr(module, "MAX_COMPARED", 120)
+    monkeypatch.setattr(module, "CLUSTER_SIZE", 20)
+    clustered = comparables(angles)
+
+    assert np.mean(clustered.rows == exact.rows) > 0.98
+    assert (clustered.rows >= 0).all()
+
+
 def test_blocks_of_listings_equal_one_block(monkeypatch):
     random = np.random.default_rng(0)
     angles, values = random.uniform(0, 360, 60), {"market": random.integers(0, 3, 60)}
