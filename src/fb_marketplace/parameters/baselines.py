@@ -72,6 +72,7 @@ class CategoryModelParameters(Parameters):
     naive_bayes_smoothing: Annotated[float, Field(gt=0)]
     location_weight: Annotated[float, Field(ge=0)]
     thumbnail_size: Literal[8, 16, 32, 64]
+    max_pixel_photos: Count
     pixel_C: Annotated[float, Field(gt=0)]
 
 

@@ -41,6 +41,7 @@ class RankerParameters(RetrainedParameters):
     feature_fraction: Annotated[float, Field(gt=0, le=1)]
     lambdarank_truncation_level: Count
     seed: Seed
+    max_queries: Count
     min_clicks: Count
     position_bias_exponent: NotNegative
     max_click_weight: Annotated[float, Field(ge=1)]
@@ -53,6 +54,7 @@ class RelevanceParameters(RetrainedParameters):
     min_queries: Count
     max_queries: Count
     max_test_queries: Count
+    max_relevant: Count
     negatives: Count
     num_boost_round: Count
     learning_rate: Positive
@@ -65,6 +67,7 @@ class RelevanceParameters(RetrainedParameters):
 class RankingEvaluationParameters(Parameters):
     """Bootstrap of the search metrics, and number of queries."""
 
+    max_queries: Count
     max_typos: Count
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -45,6 +45,7 @@ class ProjectionParameters(RetrainedParameters):
     }
 
     max_listings: Count
+    max_validation_listings: Count
     hidden_dim: Count
     dimension: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]

@@ -1,11 +1,15 @@
 """Vectors by id."""
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.storage.keyed_table import Table
+
+ROWS_PER_PART: Final = 16384
+"""Rows read at a time: a read has several copies of its rows in memory."""
 
 
 class VectorTable(NamedTuple):
@@ -25,14 +29,23 @@ class VectorTable(NamedTuple):
         return self.matrix[[rows[name] for name in ids]]
 
 
-def read_vectors(table: Table, ids: str, column: str) -> VectorTable:
-    """Read all vectors of a table, sorted by id.
+def read_vectors(
+    table: Table, ids: str, column: str, selected: Collection[str] | None = None
+) -> VectorTable:
+    """Read vectors of a table, sorted by id.
 
     Args:
         table: a Lance table.
         ids: the column of ids.
         column: the column of vectors.
+        selected: ids of the vectors to read; None reads all.
     """
-    order = table.order(ids).tolist()
-    names = table.take(order, [ids]).column(ids).to_pylist()
-    return VectorTable(tuple(names), table.vectors(order, column))
+    stored = table.read([ids]).column(ids).to_pylist()
+    order = [row for row in table.order(ids).tolist() if selected is None or stored[row] in selected]
+    matrix = np.empty((0, 1), np.float32)
+    for start in range(0, len(order), ROWS_PER_PART):
+        part = table.vectors(order[start : start + ROWS_PER_PART], column)
+        if not start:
+            matrix = np.empty((len(order), part.shape[1]), np.float32)
+        matrix[start : start + len(part)] = part
+    return VectorTable(tuple(stored[row] for row in order), matrix)

@@ -1,10 +1,13 @@
 """Logistic regression on thumbnails; the original project's first model."""
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.ml.thumbnails import load_thumbnails
 from fb_marketplace.parameters.baselines import BaselineParameters
@@ -18,6 +21,9 @@ from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import Table
+
+PHOTOS_PER_BATCH: Final = 20_000
+"""Photos whose thumbnails are in memory at a time, 12 kB each."""
 
 
 def predict_from_pixels(
@@ -35,32 +41,45 @@ def predict_from_pixels(
         raise InsufficientDataError("there are no photos")
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
-    thumbnails = load_thumbnails(images, parameters.category.thumbnail_size)
-    rows = pd.DataFrame(
-        {"image_id": thumbnails.image_ids, "thumbnail": range(len(thumbnails.image_ids))}
-    )
+    category = parameters.category
     photos = (
-        rows.merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
+        pd.DataFrame({"image_id": images.read(["image_id"]).column("image_id").to_pylist()})
+        .merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
         .merge(listed, on="product_id", validate="m:1")
         .sort_values(["product_id", "image_id"], ignore_index=True)
     )
     train = photos[photos["split"] == "train"]
+    train = train.iloc[
+        sample_rows(train["image_id"].to_list(), category.max_pixel_photos, parameters.seed)
+    ]
     evaluated = photos[photos["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model = fit_logistic_regression(
-            thumbnails.pixels[train["thumbnail"].to_numpy(dtype=np.int64)],
+            _pixels(images, train, category.thumbnail_size),
             class_indices(train, labels),
-            parameters.category.pixel_C,
+            category.pixel_C,
         )
-        probabilities = _mean_by_listing(model, thumbnails.pixels, evaluated)
+        probabilities = _mean_by_listing(model, images, evaluated, category.thumbnail_size)
     predicted = listed.set_index("product_id").loc[probabilities.index].reset_index()
     classes = model.known[probabilities.to_numpy().argmax(axis=1)]
     return category_predictions(predicted, "pixels", [labels[index] for index in classes])
 
 
+def _pixels(images: Table, photos: pd.DataFrame, side: int) -> NDArray[np.float32]:
+    """Return the thumbnails of photos: float32, (photos, side · side · 3)."""
+    thumbnails = load_thumbnails(images, side, frozenset(photos["image_id"]))
+    row_of = {image_id: row for row, image_id in enumerate(thumbnails.image_ids)}
+    return thumbnails.pixels[[row_of[image_id] for image_id in photos["image_id"]]]
+
+
 def _mean_by_listing(
-    model: LinearModel, pixels: NDArray[np.float32], photos: pd.DataFrame
+    model: LinearModel, images: Table, photos: pd.DataFrame, side: int
 ) -> pd.DataFrame:
-    logits = pixels[photos["thumbnail"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
+    parts = [
+        _pixels(images, photos.iloc[start : start + PHOTOS_PER_BATCH], side) @ model.weight
+        + model.bias
+        for start in range(0, len(photos), PHOTOS_PER_BATCH)
+    ]
+    logits = np.concatenate([np.empty((0, len(model.bias)), np.float32), *parts])
     probabilities = pd.DataFrame(softmax(logits.astype(np.float64)), index=photos["product_id"])
     return probabilities.groupby(level=0).mean()

@@ -12,6 +12,7 @@ from fb_marketplace.evaluation.retrieval_metrics import (
     RankedResults,
     compute_retrieval_metrics,
 )
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.comparison_embeddings import (
     ENCODER,
@@ -70,9 +71,8 @@ def evaluate_served_index(
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
-    queries = _sample_queries(
-        gallery, np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64), parameters
-    )
+    test = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
+    queries = test[_sample(gallery.photos["image_id"].iloc[test], parameters)]
     if not len(queries):
         raise InsufficientDataError("photo search is not evaluated: the test split has no photo")
     image_ids = gallery.photos["image_id"].iloc[queries].to_list()
@@ -117,7 +117,7 @@ def evaluate_within_split(
     """
     parts = []
     for name, gallery in _galleries(products, splits, duplicate_groups):
-        queries = _sample_queries(gallery, np.arange(len(gallery)), parameters)
+        queries = _sample(gallery.photos["image_id"], parameters)
         for embedding, vectors in compute_comparison_embeddings(
             gallery.photos,
             image_embeddings,
@@ -133,18 +133,8 @@ def evaluate_within_split(
     return pd.concat(parts, ignore_index=True)
 
 
-def _sample_queries(
-    gallery: Gallery, queries: RowIndices, parameters: RetrievalParameters
-) -> RowIndices:
-    """Sample queries so that the next release, with other photos, samples mostly the same.
-
-    Each photo has a number, drawn by its id; those with the smallest numbers are returned, in order.
-    """
-    if len(queries) <= parameters.max_queries:
-        return queries
-    ids = gallery.photos["image_id"].iloc[queries].to_numpy(dtype=object)
-    numbers = pd.util.hash_array(ids, hash_key=f"{parameters.seed:016}", categorize=False)
-    return np.sort(queries[np.argsort(numbers, kind="stable")[: parameters.max_queries]])
+def _sample(image_ids: "pd.Series[str]", parameters: RetrievalParameters) -> RowIndices:
+    return sample_rows(image_ids.to_list(), parameters.max_queries, parameters.seed)
 
 
 def _galleries(

@@ -10,7 +10,7 @@ from fb_marketplace.parameters.text import BM25Parameters
 from fb_marketplace.pipelines.ranking.composed_queries import make_composed_queries
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
-from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
+from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries, sample_queries
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
@@ -90,10 +90,21 @@ class SearchEvaluationData:
             Gazetteer.from_bytes(self.gazetteer.read()),
         )
 
-    def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
-        """Search a split with synthetic and composed queries, and grade the candidates."""
+    def judge_queries(
+        self, split: str, bm25: BM25Parameters, max_queries: int, seed: int
+    ) -> list[JudgedCandidates]:
+        """Search a split with synthetic and composed queries, and grade the candidates.
+
+        Args:
+            split: name of the split.
+            bm25: parameters of BM25.
+            max_queries: if there are more queries, a sample of this size is drawn.
+            seed: seed of the sample.
+        """
         tables = self.products, self.splits, self.duplicate_groups
         queries = make_queries(*tables, split) + make_composed_queries(*tables, split)
+        if len(queries) > max_queries:
+            queries = sample_queries(queries, max_queries, seed)
         return judge_candidates(
             self.corpus(split, bm25), self.query_encoder(), queries, self.labels
         )

@@ -56,23 +56,28 @@ def judge_candidates(
     """
     store = corpus.indexes.listings
     family = store.features.family
+    by_family = np.argsort(family, kind="stable")
+    _, starts, listing_family = np.unique(
+        family[by_family], return_index=True, return_inverse=True
+    )
+    place = np.empty(len(family), np.int64)
+    place[by_family] = listing_family
     judged = []
     with Progress("queries judged", len(queries)) as progress:
         for query in queries:
             vectors = reduce(encoder.encode(query))
             rows = corpus.rows_without(query.hidden)
             candidates = collect_candidates(corpus.indexes, vectors, row_mask=rows)
-            best = np.zeros(int(family.max()) + 1, np.int8)
-            np.maximum.at(best, family, corpus.grades(query))
+            best = np.maximum.reduceat(corpus.grades(query)[by_family], starts)
             judged.append(
                 JudgedCandidates(
                     query,
                     candidates,
                     # Features must not use the hidden photo; the listing has another one.
                     compute_features(candidates, vectors, store, labels, row_mask=rows),
-                    best[family[candidates.positions]],
+                    best[place[candidates.positions]],
                     family[candidates.positions],
-                    np.bincount(best[np.unique(family)], minlength=4),
+                    np.bincount(best, minlength=4),
                 )
             )
             progress.advance(1)

@@ -14,7 +14,8 @@ both           the photo query and the short query together
 Queries with a photo are only made for listings with another photo that is not a copy.
 """
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -174,6 +175,17 @@ def _queries(
         if set(images) - hidden:
             yield SearchQuery("photo", product, group, "", images[0], hidden)
             yield SearchQuery("both", product, group, short, images[0], hidden)
+
+
+def sample_queries(queries: Iterable[SearchQuery], count: int, seed: int) -> list[SearchQuery]:
+    """Sample queries so that the next release, with other listings, samples mostly the same.
+
+    Each query draws a number by its kind and its listing; those with the smallest numbers are returned.
+    """
+    by_number = sorted(
+        queries, key=lambda query: random.Random(f"{seed} {query.kind} {query.product_id}").random()
+    )
+    return by_number[:count]
 
 
 def query_kinds(queries: list[SearchQuery]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:

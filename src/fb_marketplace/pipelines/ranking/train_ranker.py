@@ -123,7 +123,9 @@ def training_data(
     if clicks and by_clicks:
         dataset = clicks.dataset
     else:
-        judged = ranking_corpus.judge_queries("validation", bm25)
+        judged = ranking_corpus.judge_queries(
+            "validation", bm25, parameters.max_queries, parameters.seed
+        )
         known_item = [result for result in judged if result.query.kind in TRAINING_KINDS]
         dataset = ranking_dataset(known_item + _composed(judged))
         without_composed = ranking_dataset(known_item)
@@ -189,7 +191,7 @@ def evaluate_ranking(
         ranker_without_composed: a ranker to compare it with, see :class:`TrainedRanker`.
         relevance_model: the model that predicts which listings are relevant.
         bm25: parameters of BM25.
-        parameters: parameters of the bootstrap.
+        parameters: number of queries, and parameters of the bootstrap.
         relevance: number of searches by words.
 
     Returns:
@@ -198,7 +200,7 @@ def evaluate_ranking(
         ``text_to_image``, see :func:`evaluate_text_to_image`. Cases and metrics of the served search are
         added, see :func:`evaluate_served`.
     """
-    judged = ranking_corpus.judge_queries("test", bm25)
+    judged = ranking_corpus.judge_queries("test", bm25, parameters.max_queries, parameters.seed)
     model = Ranker.from_bytes(ranker.read())
     known_item = [result for result in judged if result.query.kind != COMPOSED]
     queries = evaluate_queries(known_item, model)

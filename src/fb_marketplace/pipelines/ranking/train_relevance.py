@@ -205,7 +205,10 @@ def _rows(
     labels: tuple[str, ...],
     parameters: RelevanceParameters,
 ) -> _Rows:
-    """Return the listings of searches: relevant ones, candidates, and a sample of all others."""
+    """Return the listings of searches: candidates, relevant ones, and a sample of all others.
+
+    Listings that are no candidates are sampled, and have the weight of those that they stand for.
+    """
     indexes, chance = corpus.indexes, np.random.default_rng(parameters.seed)
     parts: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]] = []
     with Progress("searches judged for relevance", len(queries)) as progress:
@@ -213,14 +216,21 @@ def _rows(
             vectors, mask = encoder.encode(query), corpus.rows_without(query.hidden)
             candidates = collect_candidates(indexes, vectors, row_mask=mask)
             relevant, _ = judge_relevance(corpus, query)
-            chosen = relevant.copy()
-            chosen[candidates.positions] = True
-            others = np.flatnonzero(~chosen)
-            sample = chance.permutation(others)[: parameters.negatives]
-            positions = np.concatenate([np.flatnonzero(chosen), sample]).astype(np.int64)
-            weights = np.ones(len(positions))
-            if len(sample):
-                weights[-len(sample) :] = len(others) / len(sample)
+            is_candidate = np.zeros(len(relevant), np.bool_)
+            is_candidate[candidates.positions] = True
+            others = np.flatnonzero(~(relevant | is_candidate))
+            missed = np.flatnonzero(relevant & ~is_candidate)
+            chosen = relevant | is_candidate
+            negatives = chance.permutation(others)[: parameters.negatives]
+            weight = np.ones(len(relevant))
+            weight[negatives] = len(others) / max(1, len(negatives))
+            if len(missed) > parameters.max_relevant:
+                sample = chance.choice(missed, parameters.max_relevant, replace=False)
+                chosen[missed] = False
+                chosen[sample] = True
+                weight[sample] = len(missed) / len(sample)
+            positions = np.concatenate([np.flatnonzero(chosen), negatives]).astype(np.int64)
+            weights = weight[positions]
             features = RelevanceFeatures(indexes, vectors, candidates, labels)
             parts.append((features.of(positions), relevant[positions], weights))
             progress.advance(1)

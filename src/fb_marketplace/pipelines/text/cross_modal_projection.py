@@ -6,7 +6,7 @@ backbone, not the photo embedding: that is trained to separate listings, and kee
 they share (Recall@10 of test titles: 0.40 with the embedding, 0.48 with the features).
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from fb_marketplace.storage.vectors import VectorTable, read_vectors
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 Floats = NDArray[np.float32]
+
+TITLES_PER_BATCH: Final = 1024
+"""Titles that are compared with all photos at a time."""
 
 
 class Layers(NamedTuple):
@@ -87,17 +90,21 @@ def train_projection(
 
     Returns:
         The weights, and a history with ``epoch``, ``loss`` and ``recall_at_10``: the share of validation
-        titles with a photo of their listing among the ten nearest photos of the split.
+        titles with a photo of their listing among the ten nearest photos.
 
     Raises:
         InsufficientDataError: the training or the validation split has no listing with a photo.
     """
     encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
     texts = read_vectors(text_embeddings, "product_id", "embedding")
-    photos = read_vectors(vision_features, "image_id", "features")
+    known = vision_features.read(["image_id"]).column("image_id").to_pandas()
+    present = splits[splits["image_id"].isin(known)]
     train, validation = (
-        _make_pairs(encoder, texts, photos, products, splits, split, parameters.max_listings)
-        for split in ("train", "validation")
+        _make_pairs(encoder, texts, vision_features, products, present, split, max_listings)
+        for split, max_listings in (
+            ("train", parameters.max_listings),
+            ("validation", parameters.max_validation_listings),
+        )
     )
     return _train(train, validation, parameters)
 
@@ -105,18 +112,18 @@ def train_projection(
 def _make_pairs(
     encoder: TextEncoder,
     texts: VectorTable,
-    photos: VectorTable,
+    vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     split: str,
     max_listings: int,
 ) -> Pairs:
-    rows = splits[(splits["split"] == split) & splits["image_id"].isin(set(photos.ids))]
-    rows = rows.sort_values(["product_id", "image_id"])
+    rows = splits[splits["split"] == split].sort_values(["product_id", "image_id"])
     ids = rows["product_id"].unique()[:max_listings]
     if not len(ids):
         raise InsufficientDataError(f"the {split} split has no listing with a photo")
     rows = rows[rows["product_id"].isin(ids)]
+    photos = read_vectors(vision_features, "image_id", "features", set(rows["image_id"]))
     titles = products.set_index("product_id")["title"].loc[ids].to_list()
     encoded = []
     with Progress(f"titles of {split} encoded", len(titles)) as progress:
@@ -221,9 +228,13 @@ def l2_normalize(vectors: Floats) -> Floats:
 
 def recall_at_10(text_layers: Layers, photo_layers: Layers, pairs: Pairs) -> float:
     """Return the share of titles with a photo of their own listing among the ten nearest photos."""
-    similarities = project(text_layers, pairs.texts[:, 0]) @ project(photo_layers, pairs.photos).T
-    depth = min(10, similarities.shape[1])
-    top = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]
-    listing_of_photo = np.repeat(np.arange(len(pairs.texts)), np.diff(pairs.starts))
-    hits = (listing_of_photo[top] == np.arange(len(pairs.texts))[:, np.newaxis]).any(axis=1)
-    return float(hits.mean())
+    texts, photos = project(text_layers, pairs.texts[:, 0]), project(photo_layers, pairs.photos)
+    depth = min(10, len(photos))
+    listing_of_photo = np.repeat(np.arange(len(texts)), np.diff(pairs.starts))
+    hits = 0
+    for start in range(0, len(texts), TITLES_PER_BATCH):
+        similarities = texts[start : start + TITLES_PER_BATCH] @ photos.T
+        top = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]
+        own = np.arange(start, start + len(similarities))[:, np.newaxis]
+        hits += np.count_nonzero((listing_of_photo[top] == own).any(axis=1))
+    return float(hits / len(texts))

@@ -9,7 +9,7 @@ WITH_WORDS = ("title", "short", "paraphrase", "both")
 
 @pytest.fixture(scope="module")
 def searched(stored_market, weighing):
-    return {side: stored_market.judge_queries(side, weighing) for side in SIDES}
+    return {side: stored_market.judge_queries(side, weighing, 1000, 0) for side in SIDES}
 
 
 def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_tables, weighing):

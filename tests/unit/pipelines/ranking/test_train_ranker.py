@@ -63,7 +63,7 @@ def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, m
     dataset, without = taught
     assert {item.query.kind for item in dataset} == {*KINDS, COMPOSED} - {"paraphrase"}
     assert {item.query.kind for item in without} == set(KINDS) - {"paraphrase"}
-    every = stored_market.judge_queries("validation", weighing)
+    every = stored_market.judge_queries("validation", weighing, 1000, 0)
     paraphrases = sum(item.query.kind == "paraphrase" for item in every)
     assert card["searches"] == len(dataset) == len(every) - paraphrases
     assert paraphrases > 0

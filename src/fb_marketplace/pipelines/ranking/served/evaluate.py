@@ -13,8 +13,8 @@ from fb_marketplace.pipelines.ranking.served.recall import (
     evaluate_typos,
     has_long_word,
 )
-from fb_marketplace.pipelines.ranking.served.search import ServedSearch, sample_queries
-from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
+from fb_marketplace.pipelines.ranking.served.search import ServedSearch
+from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries, sample_queries
 from fb_marketplace.pipelines.ranking.train_relevance import word_queries
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef

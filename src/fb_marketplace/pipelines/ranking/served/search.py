@@ -1,7 +1,5 @@
 """Search over the test listings as on the server: with corrections and the threshold."""
 
-import random
-from collections.abc import Iterable
 from typing import Final, get_args
 
 import numpy as np
@@ -9,7 +7,6 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH
 from fb_marketplace.pipelines.ranking.search_corpus import SearchCorpus
-from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.candidates import QueryVectors
 from fb_marketplace_serving.search.engine import SearchEngine, Sort
@@ -78,14 +75,3 @@ class ServedSearch:
         store = self.corpus.indexes.listings
         family = store.features.family
         return bool((family[self._first[text]] == family[store.position(product_id)]).any())
-
-
-def sample_queries(queries: Iterable[SearchQuery], count: int, seed: int) -> list[SearchQuery]:
-    """Sample queries so that the next release, with other listings, samples mostly the same.
-
-    Each query draws a number by its kind and its listing; those with the smallest numbers are returned.
-    """
-    by_number = sorted(
-        queries, key=lambda query: random.Random(f"{seed} {query.kind} {query.product_id}").random()
-    )
-    return by_number[:count]

@@ -1,7 +1,7 @@
 from support.builders.small_search import ranker
 
 from fb_marketplace.pipelines.ranking.served.evaluate import evaluate_served
-from fb_marketplace.pipelines.ranking.served.search import sample_queries
+from fb_marketplace.pipelines.ranking.synthetic_queries import sample_queries
 from fb_marketplace.pipelines.ranking.train_relevance import word_queries
 from fb_marketplace.skipping import Skipped
 from fb_marketplace_serving.search.ranking.ranker import Ranker
