@@ -1,17 +1,18 @@
-"""Seconds, peak memory and growth exponent of each node, and the server's start, memory and latencies, by size.
+"""Seconds, peak memory and growth exponent of each node, and start, memory and latencies of the server.
 
 For each size, listings are generated and the complete pipeline is run on them. The exponent is that of the
 CPU seconds between the last two sizes: 1 is linear, 2 quadratic. Peak memory is that of the run's process,
 which keeps what earlier nodes have loaded.
 
-``--photos small`` replaces the photos by pictures of 64 pixels, and the networks by tiny random ones, so that
-all other nodes can be measured at 50,000 listings within an hour. ``--synthetic`` measures the functions that
-compare all listings or photos, on random vectors and generated texts, each in a process of its own.
+``--photos small`` replaces the photos by pictures of 64 pixels, and the networks by tiny random ones, so
+that all other nodes can be measured at 50,000 listings within an hour. ``--synthetic`` measures the
+functions that compare all listings or photos, on random vectors and generated texts, each in a process of
+its own.
 
-Expected: no exponent above 1.2 between 10,000 and 50,000 listings, since searches that evaluate or train are
-sampled, and comparisons use clusters or indexes. At 100,000 listings at most 4 GB, and at a million random
-vectors or texts at most 12 GB. The server's latencies grow with the logarithm of the listings, its memory
-with their files.
+Expected: no exponent above 1.2 between 10,000 and 50,000 listings, since searches that evaluate or train
+are sampled, and comparisons use clusters or indexes. At 100,000 listings at most 4 GB, and at a million
+random vectors or texts at most 12 GB. The server's latencies grow with the logarithm of the listings, its
+memory with their files.
 """
 
 import argparse
@@ -143,7 +144,9 @@ def print_growth(reports: dict[int, dict[str, dict[str, float]]]) -> None:
         row = f"{name:32}"
         for report in reports.values():
             node = report.get(name)
-            row += f"{node['seconds']:9.1f}{node['cpu']:9.1f}{node['mb']:9,.0f}" if node else " " * 27
+            row += (
+                f"{node['seconds']:9.1f}{node['cpu']:9.1f}{node['mb']:9,.0f}" if node else " " * 27
+            )
         if before and name in reports[before]:
             cpu = [max(0.1, reports[size][name]["cpu"]) for size in (before, last)]
             row += f"{math.log(cpu[1] / cpu[0]) / math.log(last / before):10.2f}"
@@ -159,7 +162,10 @@ def measure_server(lake: Path, size: int) -> None:
         texts.write("\n".join(" ".join(title.split()[:3]) for title in titles[:SEARCHES]))
         texts.flush()
         started = time.perf_counter()
-        with running([str(BIN / "fb-serve"), "run", "--lake", str(lake), "--port"]) as (port, server):
+        with running([str(BIN / "fb-serve"), "run", "--lake", str(lake), "--port"]) as (
+            port,
+            server,
+        ):
             seconds, idle = time.perf_counter() - started, memory(server)
             load = [sys.executable, str(HERE / "http_load.py"), str(port), "/search", texts.name]
             load += ["--clients=1", f"--count={SEARCHES}"]

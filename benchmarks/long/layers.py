@@ -87,7 +87,8 @@ def main() -> None:
         SPLIT
     )
     pooled = metrics_of(
-        dict(embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)))["layer_pool"], gallery
+        dict(embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)))["layer_pool"],
+        gallery,
     )
     queries = int((~np.isnan(pooled[FIRST])).sum())
     print(

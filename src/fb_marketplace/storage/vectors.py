@@ -41,7 +41,9 @@ def read_vectors(
         selected: ids of the vectors to read; None reads all.
     """
     stored = table.read([ids]).column(ids).to_pylist()
-    order = [row for row in table.order(ids).tolist() if selected is None or stored[row] in selected]
+    order = [
+        row for row in table.order(ids).tolist() if selected is None or stored[row] in selected
+    ]
     matrix = np.empty((0, 1), np.float32)
     for start in range(0, len(order), ROWS_PER_PART):
         part = table.vectors(order[start : start + ROWS_PER_PART], column)

@@ -76,9 +76,9 @@ def exact_search(
     for block in _blocks(len(queries), 1000):
         rows = order[block]
         depth = DEPTH + int(copies[rows].max(initial=1))
-        found, distances = index.search(vectors[rows], depth)
-        grades = gallery.grades(queries[rows], np.maximum(found, 0))
-        hits.append(_first_hits(found, distances, grades))
+        neighbors, distances = index.search(vectors[rows], depth)
+        grades = gallery.grades(queries[rows], np.maximum(neighbors, 0))
+        hits.append(_first_hits(neighbors, distances, grades))
     back = np.argsort(order)
     top = TopHits(*(np.concatenate(parts)[back] for parts in zip(*hits, strict=True)))
     return top, RankedResults(top.grades, gallery.available(queries), None)

@@ -57,9 +57,7 @@ def judge_candidates(
     store = corpus.indexes.listings
     family = store.features.family
     by_family = np.argsort(family, kind="stable")
-    _, starts, listing_family = np.unique(
-        family[by_family], return_index=True, return_inverse=True
-    )
+    _, starts, listing_family = np.unique(family[by_family], return_index=True, return_inverse=True)
     place = np.empty(len(family), np.int64)
     place[by_family] = listing_family
     judged = []

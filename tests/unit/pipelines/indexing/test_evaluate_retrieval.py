@@ -47,9 +47,7 @@ def ask_the_index(store_angles, parameters, measuring, tmp_path):
         (tmp_path / "ids").write_bytes(built.ids)
         files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))
         settings = measuring.model_copy(update={"max_queries": max_queries})
-        return evaluate_served_index(
-            *files, table, products, splits, as_groups(copies), settings
-        )
+        return evaluate_served_index(*files, table, products, splits, as_groups(copies), settings)
 
     return ask
 
@@ -144,8 +142,7 @@ def test_sample_of_queries_is_mostly_that_of_another_gallery(ask_the_index):
     fewer = {name: angle for name, angle in angles.items() if angle % 10}
 
     other, sampled = (
-        set(ask_the_index(photos, max_queries=20).metrics["image_id"])
-        for photos in (fewer, angles)
+        set(ask_the_index(photos, max_queries=20).metrics["image_id"]) for photos in (fewer, angles)
     )
 
     assert len(sampled) == len(other) == 20
