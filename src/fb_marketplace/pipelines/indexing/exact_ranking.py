@@ -98,7 +98,7 @@ def _rank(
     padded = np.pad(hits, ((0, 0), (0, DEPTH - depth)), constant_values=UNRELATED)
     query, row = np.nonzero(gallery.is_same_product(queries) & ~excluded)
     rank = np.array(
-        [_rank_of(similarities[one], other) for one, other in zip(query, row, strict=True)],
+        [_rank_of(similarities[one], int(other)) for one, other in zip(query, row, strict=True)],
         np.int64,
     )
     return padded, average_precision(query, rank, len(queries))
@@ -118,7 +118,7 @@ def _rank_of(similarities: NDArray[np.float32], row: int) -> int:
     """Return the rank of a photo, from 1."""
     value = similarities[row]
     ties = np.count_nonzero(similarities[:row] == value)
-    return int(np.count_nonzero(similarities > value)) + ties + 1
+    return int(np.count_nonzero(similarities > value) + ties) + 1
 
 
 def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades) -> TopHits:

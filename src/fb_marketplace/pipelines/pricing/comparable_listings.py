@@ -128,7 +128,8 @@ def _neighborhoods(
     by_cluster = np.argsort(cluster, kind="stable")
     ends = np.cumsum(np.bincount(cluster, minlength=clusters))
     members = np.split(by_cluster, ends[:-1])
-    nearest = np.argsort(-(kmeans.centroids @ kmeans.centroids.T), axis=1, kind="stable")
+    centroids = np.asarray(kmeans.centroids, np.float32)
+    nearest = np.argsort(-(centroids @ centroids.T), axis=1, kind="stable")
     for own, order in enumerate(nearest):
         if len(members[own]):
             enough = np.searchsorted(np.cumsum(np.diff(ends, prepend=0)[order]), MAX_COMPARED) + 1

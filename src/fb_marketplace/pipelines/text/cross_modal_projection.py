@@ -236,5 +236,5 @@ def recall_at_10(text_layers: Layers, photo_layers: Layers, pairs: Pairs) -> flo
         similarities = texts[start : start + TITLES_PER_BATCH] @ photos.T
         top = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]
         own = np.arange(start, start + len(similarities))[:, np.newaxis]
-        hits += np.count_nonzero((listing_of_photo[top] == own).any(axis=1))
-    return float(hits / len(texts))
+        hits += int(np.count_nonzero((listing_of_photo[top] == own).any(axis=1)))
+    return hits / len(texts)
