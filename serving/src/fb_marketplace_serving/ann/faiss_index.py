@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, Self, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.storage.private_file import PrivateFile
+
 Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -40,7 +42,8 @@ class FaissIndex:
         kind: one of ``KINDS``.
         faiss_index: the wrapped FAISS index.
         exact: the ``faiss.IndexFlatL2`` inside it.
-        matrix: float32, (rows, dimension), a view of the exact vectors.
+        matrix: float32, (rows, dimension), a view of the exact vectors. It is not aligned if the index is
+            mapped.
     """
 
     def __init__(self, faiss_index: Any) -> None:
@@ -119,6 +122,24 @@ class FaissIndex:
         except RuntimeError as error:
             raise IndexMismatchError(
                 f"found {len(content):,} bytes that FAISS cannot read; expected a FAISS index"
+            ) from error
+
+    @classmethod
+    def map(cls, file: PrivateFile) -> Self:
+        """Open an index in a file. Only the parts that searches read are in memory.
+
+        FAISS does not validate its input and can crash on it: verify the checksum first.
+
+        Raises:
+            IndexMismatchError: the file is not an index of a known kind.
+        """
+        faiss = untyped_faiss()
+
+        try:
+            return cls(faiss.read_index(file.path, faiss.IO_FLAG_MMAP_IFC))
+        except RuntimeError as error:
+            raise IndexMismatchError(
+                f"found {len(file.content):,} bytes that FAISS cannot read; expected a FAISS index"
             ) from error
 
     def write(self) -> bytes:

@@ -6,6 +6,7 @@ are never combined.
 
 import hashlib
 from collections.abc import Sequence, Set
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
 from fb_marketplace_serving.ann.knn import exact_distances, filter_to_rows, nearest_neighbors
+from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
+from fb_marketplace_serving.storage.private_file import Content, PrivateFile
 
 __all__ = ["Index", "IndexMismatchError", "Neighbors"]
 
@@ -58,8 +61,8 @@ class Index:
                 "ids; expected equal numbers. The index and its ids come from different versions."
             )
         self._vectors = vectors
-        self.image_ids = tuple(image_ids)
-        self.product_ids = tuple(product_ids)
+        self.image_ids = IdColumn.of(image_ids)
+        self.product_ids = IdColumn.of(product_ids)
 
     @classmethod
     def build_flat(
@@ -87,27 +90,34 @@ class Index:
         return cls.build_flat(np.empty((0, 1), np.float32), (), ())
 
     @classmethod
-    def from_bytes(cls, index: bytes, ids: bytes) -> Self:
+    def from_bytes(
+        cls, index: bytes | PrivateFile, ids: Content, folder: Path | None = None
+    ) -> Self:
         """Open the bytes of :meth:`to_bytes`.
 
         FAISS does not validate its input and can crash on it. So it only reads bytes whose SHA-256 is
         recorded in the ids. Verify the checksum of the ids before this call.
 
         Args:
-            index: a serialized FAISS index of one of the kinds.
+            index: a serialized FAISS index of one of the kinds; it is mapped if it is a file.
             ids: Parquet with the columns ``image_id`` and ``product_id``, in row order.
+            folder: folder for a private file that holds the ids; None to hold them in memory.
 
         Raises:
             IndexMismatchError: one of them cannot be read, or they do not belong together.
+            OSError: the folder cannot be written, or the disk is full.
         """
-        metadata, image_ids, product_ids = _read_ids(ids)
-        sha256 = hashlib.sha256(index).hexdigest()
+        metadata, image_ids, product_ids = _read_ids(ids, folder)
+        content = index if isinstance(index, bytes) else index.content
+        # A file is not hashed again: that would read all of it into memory.
+        verified = None if isinstance(index, bytes) else index.sha256
+        sha256 = verified or hashlib.sha256(content).hexdigest()
         if sha256 != metadata[SHA256]:
             raise IndexMismatchError(
-                f"found an index of {len(index):,} bytes, sha256 {sha256[:12]}…; its ids expect sha256 "
+                f"found an index of {len(content):,} bytes, sha256 {sha256[:12]}…; its ids expect sha256 "
                 f"{metadata[SHA256][:12]}…. Use both files of one run of `kedro run --pipeline=indexing`."
             )
-        vectors = FaissIndex.read(index)
+        vectors = FaissIndex.read(index) if isinstance(index, bytes) else FaissIndex.map(index)
         shape = (str(len(vectors)), str(vectors.dimension))
         if shape != (metadata[COUNT], metadata[DIMENSION]):
             raise IndexMismatchError(
@@ -124,8 +134,8 @@ class Index:
         index = self._vectors.write()
         ids = pa.table(
             {
-                "image_id": pa.array(self.image_ids, pa.string()),
-                "product_id": pa.array(self.product_ids, pa.string()),
+                "image_id": self.image_ids.array,
+                "product_id": self.product_ids.array,
             }
         ).replace_schema_metadata(
             {
@@ -209,9 +219,11 @@ class Index:
         return self._vectors.matrix[rows]
 
 
-def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
+def _read_ids(
+    ids: Content, folder: Path | None
+) -> tuple[dict[bytes, str], Sequence[str], Sequence[str]]:
     """Return the metadata about the index, the image ids and the product ids."""
-    table: Any = read_parquet(ids, ID_COLUMNS, IndexMismatchError)
+    table: Any = read_parquet(ids, ID_COLUMNS, IndexMismatchError, folder)
     recorded = table.schema.metadata or {}
     keys = (SHA256, COUNT, DIMENSION)
     if not recorded.keys() >= set(keys):
@@ -220,5 +232,5 @@ def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
             "`kedro run --pipeline=indexing`."
         )
     metadata = {key: recorded[key].decode("ascii", "replace") for key in keys}
-    image_ids, product_ids = (table.column(name).to_pylist() for name in ID_COLUMNS)
+    image_ids, product_ids = (IdColumn(column_of(table, name)) for name in ID_COLUMNS)
     return metadata, image_ids, product_ids

@@ -169,6 +169,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             pointer.version,
             manifest_sha256=pointer.manifest_sha256,
             encoder_threads=settings.encoder_threads,
+            cache=settings.cache_dir,
         )
 
     def current() -> Pointer:

@@ -1,17 +1,28 @@
 """Files of a release, verified against the checksums in its manifest."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
 
 from fb_marketplace_serving.release.manifest import (
     PHOTO_TABLES,
     Artifact,
+    ArtifactName,
     Manifest,
     ReleaseError,
     unreadable,
 )
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.private_file import PrivateFile
+
+MAX_READ_BYTES: Final = 4 * 1024 * 1024
+"""Larger files are copied in blocks, each of which is a request in an object store."""
+
+FETCH_THREADS: Final = 4
+"""Files that are copied and verified at once. Copying and hashing release Python's lock."""
 
 
 def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
@@ -56,6 +67,52 @@ def read_verified(lake: Lake, artifact: Artifact) -> bytes:
     if difference:
         raise ReleaseError(f"{file}: {difference}")
     return data
+
+
+def fetch_verified(
+    lake: Lake, artifacts: Mapping[ArtifactName, Artifact], folder: Path
+) -> dict[ArtifactName, PrivateFile]:
+    """Copy files of a release into private files, several at a time.
+
+    Args:
+        lake: the lake.
+        artifacts: the files.
+        folder: folder for the private files.
+
+    Returns:
+        The private files. Their checksums are verified.
+
+    Raises:
+        ReleaseError: a file is missing or its checksum differs, or the folder cannot be written. The
+            error is that of the first such file. ``__cause__`` is an OSError if the store failed.
+    """
+
+    def fetch(artifact: Artifact) -> PrivateFile:
+        is_small = artifact.bytes <= MAX_READ_BYTES
+        blocks = (
+            [read_verified(lake, artifact)] if is_small else read_verified_blocks(lake, artifact)
+        )
+        try:
+            file = PrivateFile.of(blocks, folder)
+        except OSError as error:
+            raise cache_error(folder, error) from error
+        file.sha256 = artifact.sha256
+        return file
+
+    with ThreadPoolExecutor(FETCH_THREADS) as pool:
+        files = [pool.submit(fetch, artifact) for artifact in artifacts.values()]
+        try:
+            return {name: file.result() for name, file in zip(artifacts, files, strict=True)}
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def cache_error(folder: Path, error: OSError) -> ReleaseError:
+    """Return the error for a folder that cannot hold the private files of a release."""
+    return ReleaseError(
+        f"{folder}: cannot hold the files of the release ({error.strerror or error}); expected a writable "
+        "folder with space for two releases; set FB_CACHE_DIR to one on a disk"
+    )
 
 
 def read_verified_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:

@@ -1,14 +1,16 @@
 """Descriptions of the listings of a release, read one at a time.
 
-The artifact ``descriptions`` is Parquet with one row per listing, sorted by id. It stays compressed in
-memory. Row groups are small, so that reading one description decodes one group.
+The artifact ``descriptions`` is Parquet with one row per listing, sorted by id. It stays compressed.
+Row groups are small, so that reading one description decodes one group.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +43,10 @@ def write_descriptions(product_ids: Sequence[str], descriptions: Sequence[str]) 
 class Descriptions:
     """The descriptions of one release. Thread-safe."""
 
-    _data: bytes
+    _data: Content
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: Content) -> Self:
         """Wrap the verified artifact.
 
         Raises:
@@ -59,10 +61,9 @@ class Descriptions:
         return cls(data)
 
     @property
-    def product_ids(self) -> list[str]:
+    def product_ids(self) -> IdColumn:
         """The listings, in the order of the artifact."""
-        ids: list[str] = open_parquet(self._data).read(["product_id"]).column(0).to_pylist()
-        return ids
+        return IdColumn(column_of(open_parquet(self._data).read(["product_id"]), "product_id"))
 
     def get(self, product_id: str) -> str | None:
         """Return the description of a listing; None if there is no such listing."""

@@ -3,10 +3,15 @@
 No file is parsed before its checksum is verified, and a release must reproduce its canaries.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final, Self
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
-from fb_marketplace_serving.release.artifacts import read_verified
+from fb_marketplace_serving.release.artifacts import cache_error, fetch_verified
 from fb_marketplace_serving.release.descriptions import Descriptions
 from fb_marketplace_serving.release.manifest import (
     REPAIR,
-    Artifact,
     ArtifactName,
     Canary,
     Manifest,
@@ -30,13 +34,25 @@ from fb_marketplace_serving.release.manifest import (
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
 from fb_marketplace_serving.release.search_artifacts import (
-    LOADERS,
+    MODELS,
+    TABLES,
     ArtifactMismatch,
     SearchArtifacts,
 )
-from fb_marketplace_serving.search.listings.listing import Listing, read_listings
+from fb_marketplace_serving.search.listings.listing import ListingTable, read_listings
 from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.private_file import Content, PrivateFile, release_pages
+
+CACHE_VARIABLE: Final = "FB_CACHE_DIR"
+
+INDEXES: Final = ("image_index", "text_index", "text_to_image_index")
+"""Artifacts that FAISS reads."""
+
+Loaded = TypeVar("Loaded")
+
+_models: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+"""Models of the open releases, by the checksums of their artifacts."""
 
 TOLERANCE: Final = 1e-3
 """Maximum absolute difference from a canary's outputs. Other CPUs and thread counts sum in another order.
@@ -62,11 +78,11 @@ class Release:
     manifest: Manifest
     encoder: Encoder | None
     index: Index
-    listings: Mapping[str, Listing]
+    listings: ListingTable
     photos: PhotoStore
     display_photos: PhotoStore
     descriptions: Descriptions
-    provenance: bytes | None = None
+    provenance: Content | None = None
     search: SearchArtifacts | None = None
 
     @classmethod
@@ -77,6 +93,7 @@ class Release:
         *,
         manifest_sha256: str | None = None,
         encoder_threads: int | None = None,
+        cache: Path | None = None,
     ) -> Self:
         """Open a release of a lake.
 
@@ -85,6 +102,9 @@ class Release:
             version: the release; None for the current one.
             manifest_sha256: checksum of the manifest of that version; None if it is unknown.
             encoder_threads: threads per batch of the encoder.
+            cache: folder for private copies of the files, which are mapped into memory. They have no names,
+                and vanish with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
+                temporary files.
 
         Raises:
             ReleaseError: there is no such release, it is damaged, or a canary is not reproduced.
@@ -93,7 +113,7 @@ class Release:
         manifest = (
             read_current(lake) if version is None else read_manifest(lake, version, manifest_sha256)
         )
-        return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads)
+        return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads, cache=cache)
 
     def check_erasures(self, lake: Lake) -> None:
         """Check that the release holds nothing that was erased from its lake.
@@ -105,8 +125,8 @@ class Release:
             OSError: the lake cannot be read.
         """
         erased = read_erasure_list(lake)
-        products = sum(map(erased.has_product, self.listings))
-        images = sum(map(erased.has_image, self.index.image_ids))
+        products = sum(map(erased.has_product, self.listings if erased.products else ()))
+        images = sum(map(erased.has_image, self.index.image_ids if erased.images else ()))
         if products or images:
             raise ReleaseError(
                 f"{lake.name(manifest_path(self.manifest.version))}: holds {products} listings and "
@@ -115,7 +135,12 @@ class Release:
 
     @classmethod
     def from_manifest(
-        cls, lake: Lake, manifest: Manifest, *, encoder_threads: int | None = None
+        cls,
+        lake: Lake,
+        manifest: Manifest,
+        *,
+        encoder_threads: int | None = None,
+        cache: Path | None = None,
     ) -> Self:
         """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))
@@ -124,56 +149,62 @@ class Release:
                 f"{file}: found photos of version {manifest.photos_version}; expected "
                 f"{canonical.VERSION}: serve it with the package version that built it, or {REPAIR}"
             )
-        data = {name: _read(lake, artifact) for name, artifact in manifest.artifacts.items()}
+        folder = cache or Path(os.environ.get(CACHE_VARIABLE) or tempfile.gettempdir())
+        files = _fetch(lake, manifest, folder)
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder, index = None, Index.empty()
             if "photo_search" not in manifest.lacks:
-                encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
+                load_encoder = partial(Encoder.from_bytes, threads=encoder_threads)
+                encoder = _load_model(manifest, files, parsing, load_encoder, encoder_threads)
                 parsing = ("image_index", "image_index_ids")
-                index = Index.from_bytes(data["image_index"], data["image_index_ids"])
+                index = _load_table(files, parsing, Index.from_bytes, folder)
             parsing = ("listings",)
-            listings = read_listings(data["listings"])
+            listings = _load_table(files, parsing, read_listings, folder)
             parsing = ("release_photos",)
-            photos = PhotoStore.open(data["release_photos"], lake)
+            photos = PhotoStore.open(files["release_photos"].content, lake, folder)
+            release_pages()
             parsing = ("release_display_photos",)
-            display_photos = PhotoStore.open(data["release_display_photos"], lake)
+            display_photos = PhotoStore.open(files["release_display_photos"].content, lake, folder)
             parsing = ("descriptions",)
-            descriptions = Descriptions.from_bytes(data["descriptions"])
+            descriptions = Descriptions.from_bytes(files["descriptions"].content)
             search = None
             if manifest.is_searchable:
                 fields = {}
-                for field, (parsing, load) in LOADERS.items():
-                    if data.keys() >= set(parsing):
-                        fields[field] = load(*(data[name] for name in parsing))
+                for field, (parsing, load) in (TABLES | MODELS).items():
+                    if not files.keys() >= set(parsing):
+                        continue
+                    fields[field] = (
+                        _load_table(files, parsing, load, folder)
+                        if field in TABLES
+                        else _load_model(manifest, files, parsing, load)
+                    )
                 search = SearchArtifacts(**fields)
         except ReleaseError:
             raise
         except ValueError as error:
             raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {REPAIR}") from error
+        except OSError as error:
+            raise cache_error(folder, error) from error
+        provenance = files.get("provenance")
         release = cls(
             manifest,
             encoder,
             index,
-            MappingProxyType(listings),
+            listings,
             photos,
             display_photos,
             descriptions,
-            data.get("provenance"),
+            provenance.content if provenance else None,
             search,
         )
-        problem = (
-            _check_sizes(release)
-            or _check_descriptions(release)
-            or _check_canaries(release)
-            or _check_photos_of_index(release)
-        )
+        problem = next(filter(None, (check(release) for check in _CHECKS)), None)
         if problem:
             raise ReleaseError(f"{file}: {problem}; {REPAIR}")
         mismatch = _check_search(release)
         if mismatch:
-            files = _files(lake, manifest, mismatch.artifacts)
-            raise ReleaseError(f"{files}: {mismatch.message}; {REPAIR}")
+            names = _files(lake, manifest, mismatch.artifacts)
+            raise ReleaseError(f"{names}: {mismatch.message}; {REPAIR}")
         return release
 
 
@@ -181,13 +212,51 @@ def _files(lake: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str
     return " with ".join(lake.name(manifest.artifacts[name].path) for name in names)
 
 
-def _read(lake: Lake, artifact: Artifact) -> bytes:
+Check = Callable[[Release], str | None]
+"""Returns a problem of a release, or None."""
+
+
+def _fetch(lake: Lake, manifest: Manifest, folder: Path) -> dict[ArtifactName, PrivateFile]:
     try:
-        return read_verified(lake, artifact)
+        return fetch_verified(lake, manifest.artifacts, folder)
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
         raise ReleaseError(f"{error}; {REPAIR}") from None
+
+
+def _load_table(
+    files: Mapping[ArtifactName, PrivateFile],
+    names: Sequence[ArtifactName],
+    load: Callable[..., Loaded],
+    folder: Path,
+) -> Loaded:
+    """Load artifacts that stay in files. An index is mapped by FAISS, from its own file."""
+    contents = (
+        files[name] if name in INDEXES and len(files[name].content) else files[name].content
+        for name in names
+    )
+    loaded = load(*contents, folder=folder)
+    release_pages()
+    return loaded
+
+
+def _load_model(
+    manifest: Manifest,
+    files: Mapping[ArtifactName, PrivateFile],
+    names: Sequence[ArtifactName],
+    load: Callable[..., Any],
+    *options: object,
+) -> Any:
+    """Load artifacts into memory, or share those of another open release, if they are the same."""
+    key = (*(manifest.artifacts[name].sha256 for name in names), *options)
+    model = _models.get(key)
+    if model is None:
+        model = load(*(files[name].read_all() for name in names))
+        # A named tuple, which is small, has no weak references.
+        with contextlib.suppress(TypeError):
+            _models[key] = model
+    return model
 
 
 def _check_sizes(release: Release) -> str | None:
@@ -203,8 +272,9 @@ def _check_sizes(release: Release) -> str | None:
             f"found embedding dimensions {sizes[0]} (manifest), {sizes[1]} (encoder) and "
             f"{sizes[2]} (index); expected equal dimensions"
         )
-    unknown = sorted(set(index.product_ids) - release.listings.keys())
-    if unknown:
+    known = release.listings.ids.find_all(index.product_ids) >= 0
+    if not known.all():
+        unknown = sorted({index.product_ids[row] for row in np.flatnonzero(~known).tolist()})
         return (
             f"found {len(unknown):,} products of the index without a listing, such as "
             f"{unknown[0]}; expected none"
@@ -215,7 +285,7 @@ def _check_sizes(release: Release) -> str | None:
 def _check_descriptions(release: Release) -> str | None:
     """Return a message if the descriptions are not those of the listings, or None."""
     ids = release.descriptions.product_ids
-    if ids == sorted(release.listings):
+    if ids == release.listings.ids.sorted():
         return None
     return (
         f"found {len(ids):,} descriptions; expected one for each of {len(release.listings):,} "
@@ -225,8 +295,10 @@ def _check_descriptions(release: Release) -> str | None:
 
 def _check_photos_of_index(release: Release) -> str | None:
     """Return a message if the index has photos that cannot be displayed, or None."""
-    missing = sorted(name for name in release.index.image_ids if name not in release.photos)
-    if missing:
+    ids = release.index.image_ids
+    has_photo = release.photos.locations.ids.find_all(ids) >= 0
+    if not has_photo.all():
+        missing = sorted(ids[row] for row in np.flatnonzero(~has_photo).tolist())
         return (
             f"found {len(missing):,} photos of the index that are not in release_photos, such as "
             f"{missing[0]}; expected none"
@@ -239,7 +311,7 @@ def _check_search(release: Release) -> ArtifactMismatch | None:
     search = release.search
     if search is None:
         return None
-    return search.find_mismatch(sorted(release.listings), release.index.image_ids) or (
+    return search.find_mismatch(release.listings.ids.sorted(), release.index.image_ids) or (
         search.check_canaries(release.manifest.text_canaries)
     )
 
@@ -309,7 +381,27 @@ def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canar
 
 def _distance(index: Index, embedding: NDArray[np.float32], image_id: str) -> float | None:
     """Return the squared L2 distance from an embedding to a photo; None if the index lacks the photo."""
-    if image_id not in index.image_ids:
+    row = index.image_ids.find(image_id)
+    if row is None:
         return None
-    row = index.image_ids.index(image_id)
     return float(index.search(embedding, 1, [row]).distances[0])
+
+
+def _then_release_pages(check: Check) -> Check:
+    """Return a check after which the ids that it has read are not resident."""
+
+    def run(release: Release) -> str | None:
+        try:
+            return check(release)
+        finally:
+            release_pages()
+
+    return run
+
+
+_CHECKS: Final = tuple(
+    map(
+        _then_release_pages,
+        (_check_sizes, _check_descriptions, _check_canaries, _check_photos_of_index),
+    )
+)

@@ -8,15 +8,19 @@ artifact ``release_photos`` records the file, byte range and checksum of each ph
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple, Self
 
+import numpy as np
+
 from fb_marketplace_serving.release.manifest import REPAIR, Artifact, ReleaseError, unreadable
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, to_numpy
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.parquet import read_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 FOLDER: Final = "07_model_output/photos"
 """Folder of the photo files in the lake."""
@@ -50,6 +54,74 @@ class PhotoLocation(NamedTuple):
     sha256: bytes
 
 
+class PhotoLocations(Mapping[str, PhotoLocation]):
+    """The location of each photo by id, in columns. A location is created when it is read.
+
+    Attributes:
+        ids: the photos.
+    """
+
+    def __init__(self, table: Any) -> None:
+        """Wrap a table of ``COLUMNS``.
+
+        Raises:
+            ValueError: a value is missing or impossible, or a photo occurs twice.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        columns = [column_of(table, name) for name in COLUMNS]
+        self.ids = IdColumn(columns[0])
+        for column in columns:
+            if column.null_count:
+                row = pc.index(column.is_null(), True).as_py()
+                raise ValueError(
+                    f"found a missing value in the row of {columns[0][row]}; expected none"
+                )
+        if not self.ids.is_ascending and len(distinct := pc.unique(columns[0])) < len(self.ids):
+            raise ValueError(
+                f"found {len(self.ids):,} rows for {len(distinct):,} photos; expected one row per photo"
+            )
+        files = columns[1].dictionary_encode()
+        self._files: list[str] = files.dictionary.to_pylist()
+        self._file = to_numpy(files.indices, pa.int32(), 0)
+        self._offset, self._size = (to_numpy(column, pa.int64(), 0) for column in columns[2:4])
+        self._sha256 = columns[4]
+        for file in self._files:
+            if not _FILE.fullmatch(file):
+                raise ValueError(
+                    f"found the file {file!r}; expected a path inside the lake with a sha256 as its name"
+                )
+        if (self._size < 1).any() or (self._offset < 0).any():
+            raise ValueError("found a photo with no bytes or a negative offset; expected none")
+
+    def file_sizes(self) -> dict[str, int]:
+        """Return the size of each file in bytes, by path: the end of its last photo."""
+        ends = np.zeros(len(self._files), np.int64)
+        np.maximum.at(ends, self._file, self._offset + self._size)
+        return dict(zip(self._files, ends.tolist(), strict=True))
+
+    def __getitem__(self, image_id: str) -> PhotoLocation:
+        row = self.ids.find(image_id)
+        if row is None:
+            raise KeyError(image_id)
+        return PhotoLocation(
+            self._files[self._file[row]],
+            int(self._offset[row]),
+            int(self._size[row]),
+            self._sha256[row].as_py(),
+        )
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoStore:
     """The photos of one release, by id.
@@ -59,12 +131,12 @@ class PhotoStore:
         sizes: size of each file in bytes, by path.
     """
 
-    locations: Mapping[str, PhotoLocation]
+    locations: PhotoLocations
     sizes: Mapping[str, int]
     _lake: Lake
 
     @classmethod
-    def open(cls, table: bytes, lake: Lake) -> Self:
+    def open(cls, table: Content, lake: Lake, cache: Path | None = None) -> Self:
         """Read the locations of photos, and check that every file exists with its size.
 
         Folders are listed, but no file is read, so that a server starts quickly. :meth:`read` verifies
@@ -73,28 +145,26 @@ class PhotoStore:
         Args:
             table: the verified artifact, Parquet with ``COLUMNS``.
             lake: the lake that contains the files.
+            cache: folder for a private file that holds the table; None to hold it in memory.
 
         Raises:
             ValueError: the table is malformed.
             ReleaseError: a file is missing, or its size differs.
+            OSError: the cache folder cannot be written, or the disk is full.
         """
-        store = cls.from_table(table, lake)
+        store = cls.from_table(table, lake, cache)
         store._check_sizes()
         return store
 
     @classmethod
-    def from_table(cls, table: bytes, lake: Lake) -> Self:
+    def from_table(cls, table: Content, lake: Lake, cache: Path | None = None) -> Self:
         """Read the locations of photos without checking the files.
 
         Raises:
             ValueError: the table is malformed.
         """
-        locations = _read_locations(table)
-        sizes: dict[str, int] = {}
-        for location in locations.values():
-            end = location.offset + location.size
-            sizes[location.file] = max(sizes.get(location.file, 0), end)
-        return cls(locations, sizes, lake)
+        locations = PhotoLocations(_read_columns(table, cache))
+        return cls(locations, locations.file_sizes(), lake)
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self.locations
@@ -199,36 +269,9 @@ def _wrong_size(file: str, size: int, expected: int) -> ReleaseError:
     return ReleaseError(f"{file}: found {size:,} bytes; expected {expected:,}; {REPAIR}")
 
 
-def _read_locations(table: bytes) -> dict[str, PhotoLocation]:
-    columns = _read_columns(table)
-    locations: dict[str, PhotoLocation] = {}
-    for image_id, *values in zip(*columns, strict=True):
-        if None in (image_id, *values):
-            raise ValueError(f"found a missing value in the row of {image_id}; expected none")
-        locations[image_id] = PhotoLocation(*values)
-    if len(locations) != len(columns[0]):
-        raise ValueError(
-            f"found {len(columns[0]):,} rows for {len(locations):,} photos; expected one row per photo"
-        )
-    for file in {location.file for location in locations.values()}:
-        if not _FILE.fullmatch(file):
-            raise ValueError(
-                f"found the file {file!r}; expected a path inside the lake with a sha256 as its name"
-            )
-    if any(location.size < 1 or location.offset < 0 for location in locations.values()):
-        raise ValueError("found a photo with no bytes or a negative offset; expected none")
-    return locations
-
-
-def _read_columns(data: bytes) -> list[list[Any]]:
+def _read_columns(data: Content, cache: Path | None) -> Any:
     import pyarrow as pa
 
-    table = read_parquet(data, COLUMNS)
     types = (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary())
-    try:
-        return [
-            column.cast(type_).to_pylist()
-            for column, type_ in zip(table.columns, types, strict=True)
-        ]
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"found columns of unexpected types ({error})") from error
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    return read_parquet(data, COLUMNS, folder=cache, schema=schema)

@@ -20,6 +20,7 @@ from typing import (
 )
 
 from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -193,7 +194,7 @@ def write_provenance(
     return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
 
 
-def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
+def read_provenance(data: Content, product_id: str) -> ListingProvenance | None:
     """Return the provenance of one listing; None if the release has no such listing.
 
     Args:
@@ -207,7 +208,7 @@ def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
     return None if row is None else _adapter().validate_python(row)
 
 
-def read_sources(data: bytes) -> dict[SourceName, Source]:
+def read_sources(data: Content) -> dict[SourceName, Source]:
     """Return the raw tables and the folder of photos that a release was made from.
 
     Args:
@@ -225,7 +226,7 @@ def read_sources(data: bytes) -> dict[SourceName, Source]:
     return {name: Source(**records[name]) for name in SOURCES}
 
 
-def _open(data: bytes) -> "pq.ParquetFile":
+def _open(data: Content) -> "pq.ParquetFile":
     file = open_parquet(data, ProvenanceError)
     schema = file.schema_arrow
     if not schema.equals(_schema()):

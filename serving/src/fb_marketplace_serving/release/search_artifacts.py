@@ -115,7 +115,7 @@ class SearchArtifacts:
         if insights is not None:
             rows.append((("price_insights",), insights.product_ids, product_ids, "listings"))
         for artifacts, ids, expected_ids, unit in rows:
-            if ids != tuple(expected_ids):
+            if ids != expected_ids:
                 return ArtifactMismatch(
                     artifacts,
                     f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in the "
@@ -160,19 +160,26 @@ def _difference(name: str, vector: NDArray[np.float32], expected: Sequence[float
     return None
 
 
-LOADERS: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {
+Loader = tuple[tuple[SearchArtifact, ...], Callable[..., Any]]
+"""Artifacts, and the function that loads them. It raises ValueError."""
+
+TABLES: Final[dict[str, Loader]] = {
     "listing_features": (("listing_features",), ListingFeatures.from_bytes),
-    "gazetteer": (("gazetteer",), Gazetteer.from_bytes),
     "bm25": (("word_index",), BM25Index.from_bytes),
-    "text_encoder": (("text_encoder", "text_tokenizer"), TextEncoder.from_bytes),
     "text_index": (("text_index", "text_index_ids"), Index.from_bytes),
     "text_to_image_index": (
         ("text_to_image_index", "text_to_image_index_ids"),
         Index.from_bytes,
     ),
-    "ranker": (("ranker",), Ranker.from_bytes),
-    "relevance_model": (("relevance_model",), RelevanceModel.from_bytes),
     "price_insights": (("price_insights",), PriceInsightTable.from_bytes),
 }
-"""For each field of :class:`SearchArtifacts`: its artifacts, and the function that loads it from their
-bytes. These functions raise ValueError."""
+"""Fields of :class:`SearchArtifacts` that grow with the listings. Loaded from private files, and from the
+folder for more of these."""
+
+MODELS: Final[dict[str, Loader]] = {
+    "gazetteer": (("gazetteer",), Gazetteer.from_bytes),
+    "text_encoder": (("text_encoder", "text_tokenizer"), TextEncoder.from_bytes),
+    "ranker": (("ranker",), Ranker.from_bytes),
+    "relevance_model": (("relevance_model",), RelevanceModel.from_bytes),
+}
+"""The other fields. Loaded from bytes. Most releases share those of the one before."""

@@ -5,6 +5,7 @@ query, so a search only adds up a few rows of a sparse matrix.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.search import tokenizer
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 COLUMNS: Final = ("term", "documents", "scores", "in_title")
 DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
@@ -141,13 +143,18 @@ class BM25Index:
         self._in_title = in_title
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: Content, folder: Path | None = None) -> Self:
         """Open an index that :meth:`to_bytes` wrote.
+
+        Args:
+            data: the index.
+            folder: folder for a private file that holds the scores; None to hold them in memory.
 
         Raises:
             BM25IndexError: the bytes are not a BM25 index, or have another ``tokenizer.VERSION``.
+            OSError: the folder cannot be written, or the disk is full.
         """
-        table = read_parquet(data, COLUMNS, BM25IndexError)
+        table = read_parquet(data, COLUMNS, BM25IndexError, folder)
         metadata, types = table.schema.metadata or {}, table.schema.types
         if types != _types() or any(column.null_count for column in table.columns):
             raise BM25IndexError(
@@ -297,7 +304,10 @@ def _flatten(column: Any) -> NDArray[Any]:
     if missing:
         raise BM25IndexError(f"found {missing:,} missing values in the lists; expected none")
     # Not to_numpy: it imports pandas if that is installed, which takes seconds.
-    return np.concatenate([np.from_dlpack(part) for part in parts]) if parts else np.empty(0)
+    arrays = [np.from_dlpack(part) for part in parts]
+    if len(arrays) == 1:
+        return arrays[0]  # a view, which may be mapped
+    return np.concatenate(arrays) if arrays else np.empty(0)
 
 
 def _list_lengths(column: Any) -> NDArray[np.int64]:

@@ -15,7 +15,12 @@ from fb_marketplace_serving.search.candidates import (
     collect_candidates,
 )
 from fb_marketplace_serving.search.listings.filters import SearchFilters
-from fb_marketplace_serving.search.listings.listing_store import Positions, SortKey
+from fb_marketplace_serving.search.listings.listing_store import (
+    STORED_SORTS,
+    Mask,
+    Positions,
+    SortKey,
+)
 from fb_marketplace_serving.search.ranking.ranker import Contributions, Ranker
 from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 from fb_marketplace_serving.search.ranking.relevance import (
@@ -63,6 +68,7 @@ class SearchEngine:
         self.indexes = indexes
         self.listings = indexes.listings
         self._ranker = ranker
+        self._browsed: dict[Sort, SearchResults] = {}
         self._labels = labels
 
     def search(
@@ -103,8 +109,7 @@ class SearchEngine:
         with timer("retrieve"):
             mask = self.listings.mask(filters)
             if query is None:
-                positions = np.arange(len(self.listings)) if mask is None else np.flatnonzero(mask)
-                return self._browse(positions.astype(np.int64), filters, sort)
+                return self._browse(mask, filters, sort)
             candidates = collect_candidates(self.indexes, query, mask, top_k=top_k)
         with timer("rank"):
             features = compute_features(
@@ -177,15 +182,33 @@ class SearchEngine:
         parts[:, FUSED] = features[:, FUSED]
         return Contributions(0.0, parts)
 
-    def _browse(self, positions: Positions, filters: SearchFilters, sort: Sort) -> SearchResults:
+    def prepare_browsing(self) -> None:
+        """Sort and fold all listings in each order that does not depend on the buyer."""
+        for sort in ("relevance", *STORED_SORTS):
+            self._browsed[sort] = self._browse(None, NO_FILTERS, sort)
+
+    def _browse(self, mask: Mask | None, filters: SearchFilters, sort: Sort) -> SearchResults:
+        """Return the listings of a mask, or all, without a query."""
+        if mask is None and sort in self._browsed:
+            return self._browsed[sort]
+        # Sorted by position, which is fastest to count.
+        passing = np.arange(len(self.listings)) if mask is None else np.flatnonzero(mask)
+        if sort == "distance":
+            keys = self.listings.sort_keys(sort, passing, filters.location)
+            positions = passing[np.argsort(keys, kind="stable")]
+        else:
+            positions = self.listings.order(sort)
+            positions = positions if mask is None else positions[mask[positions]]
         listed = ResultColumns(
             positions,
             np.full(len(positions), -1),
             np.zeros(len(positions)),
             self.listings.first_row[positions],
         )
-        hits = self._fold(listed, filters, sort)
-        facets = self.listings.facets(positions, filters.categories)
+        family = self.listings.shared_family[positions]
+        hits = Hits.fold(listed, family, self.listings.families)
+        whole = self._browsed.get("relevance") if mask is None else None
+        facets = whole.facets if whole else self.listings.facets(passing, filters.categories)
         return SearchResults(hits, len(positions), facets)
 
     def _fold(self, listed: ResultColumns, filters: SearchFilters, sort: Sort) -> Hits:
@@ -196,7 +219,7 @@ class SearchEngine:
         if sort != "relevance":
             keys = self.listings.sort_keys(sort, listed.positions, filters.location)
             listed = listed.take(np.argsort(keys, kind="stable"))
-        family = self.listings.features.family[listed.positions]
+        family = self.listings.shared_family[listed.positions]
         return Hits.fold(listed, family, self.listings.families)
 
     def _diversify(self, hits: Hits, diversity: float) -> Hits:

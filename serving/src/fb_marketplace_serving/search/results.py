@@ -63,21 +63,25 @@ class Hits(Sequence[Hit]):
 
         Args:
             listed: the listings, in order.
-            families: int32, (listings,), family of each.
+            families: int32, (listings,), family of each; -1 for a family of one.
             count: number of families of the market, which are numbered from 0.
         """
-        places = np.arange(len(families))
+        places = np.flatnonzero(families >= 0)
+        shared = families[places]
         # Of several values for one index, NumPy stores the last: here, the first place of the family.
         first_of_family = np.empty(count, np.int64)
-        first_of_family[families[::-1]] = places[::-1]
-        first = first_of_family[families]
-        is_first = first == places
-        others = np.flatnonzero(~is_first)
-        hit = (np.cumsum(is_first) - 1)[first[others]]
-        counts = np.bincount(hit, minlength=len(families) - len(others))
+        first_of_family[shared[::-1]] = places[::-1]
+        first = first_of_family[shared]
+        is_other = first != places
+        others = places[is_other]
+        is_hit = np.ones(len(families), np.bool_)
+        is_hit[others] = False
+        hits = np.flatnonzero(is_hit)
+        hit = np.searchsorted(hits, first[is_other])
+        counts = np.bincount(hit, minlength=len(hits))
         ends = np.cumsum(counts)
         return cls(
-            listed.take(np.flatnonzero(is_first)),
+            listed.take(hits),
             listed.positions[others[np.argsort(hit, kind="stable")]],
             ends - counts,
             ends,

@@ -58,7 +58,7 @@ class LoadedRelease:
             )
         artifacts = release.search
         if artifacts is None:
-            features = ListingFeatures.unknown(sorted(release.listings))
+            features = ListingFeatures.unknown(release.listings.ids.sorted())
             store = ListingStore(release.index, release.listings, features)
             return cls(release, store, batcher, None, None)
         store = ListingStore(release.index, release.listings, artifacts.listing_features)
@@ -72,5 +72,6 @@ class LoadedRelease:
         engine = SearchEngine(
             indexes, artifacts.ranker, release.manifest.labels, artifacts.relevance_model
         )
-        queries = QueryUnderstanding(release.listings.values(), artifacts.bm25, artifacts.gazetteer)
+        engine.prepare_browsing()
+        queries = QueryUnderstanding(release.listings, artifacts.bm25, artifacts.gazetteer)
         return cls(release, store, batcher, engine, queries)

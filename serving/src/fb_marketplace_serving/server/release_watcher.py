@@ -86,6 +86,7 @@ class ReleaseWatcher(Generic[Opened]):
         served_version: Callable[[], str],
         swap: Callable[[Opened], None],
         reject: Callable[[ReleaseRejection], None],
+        trim: Callable[[], None] = lambda: None,
     ) -> None:
         """Poll until cancelled.
 
@@ -93,12 +94,18 @@ class ReleaseWatcher(Generic[Opened]):
             served_version: returns the version that is served.
             swap: called with each opened release.
             reject: called once for each rejected release.
+            trim: called on a thread some time after a release was opened, to free memory.
         """
+        is_trimmed = True
         while True:
             await asyncio.sleep(self._poll_seconds)
+            if not is_trimmed:
+                is_trimmed = True
+                await asyncio.get_running_loop().run_in_executor(self._pool, trim)
             opened = await self._poll(served_version(), reject)
             if opened is not None:
                 swap(opened)
+                is_trimmed = False
 
     async def _poll(self, served: str, reject: Callable[[ReleaseRejection], None]) -> Opened | None:
         pointer = None

@@ -41,6 +41,7 @@ from fb_marketplace_serving.server.inference.threads import (
     PHOTO_NICENESS,
     SEARCH_NICENESS,
     make_thread_pool,
+    trim_memory,
 )
 from fb_marketplace_serving.server.inference.uploads import drain_body, read_upload
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
@@ -190,7 +191,9 @@ class Service:
     async def watch_releases(self) -> None:
         """Follow the lake's current release until cancelled."""
         if self._watcher:
-            await self._watcher.watch(lambda: self.current.version, self._swap, self._reject)
+            await self._watcher.watch(
+                lambda: self.current.version, self._swap, self._reject, trim_memory
+            )
 
     def close(self) -> None:
         """Stop the threads. Queued feedback is written first."""
@@ -352,7 +355,9 @@ class Service:
         return ApiError(503, "over_capacity", str(error), RETRY_HEADERS)
 
     def _prepare(self, release: Release) -> LoadedRelease:
-        return LoadedRelease.prepare(release, self._small.threads, self.settings)
+        loaded = LoadedRelease.prepare(release, self._small.threads, self.settings)
+        trim_memory()
+        return loaded
 
     def _swap(self, loaded: LoadedRelease) -> None:
         previous, self.current = self.current.version, loaded

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
             need the same.
         feedback_max_bytes_per_day: maximum size of each of the two files of a day.
         feedback_max_events_per_client: maximum searches and clicks that are recorded of a client in a day.
+        cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
+            needs space for two releases, on a disk. By default, the system's folder of temporary files.
         log_level: debug, info (one line per request), warning or error.
     """
 
@@ -107,6 +109,7 @@ class Settings(BaseSettings):
     feedback_max_events_per_client: int = Field(
         default=FeedbackLimits().max_events_per_client, ge=0
     )
+    cache_dir: Path | None = None
     log_level: LogLevel = "info"
 
     @model_validator(mode="before")
@@ -169,9 +172,9 @@ class Settings(BaseSettings):
                 raise ValueError("expected a number per time, such as 600/minute") from None
         return rate or None
 
-    @field_validator("feedback_dir", mode="before")
+    @field_validator("feedback_dir", "cache_dir", mode="before")
     @classmethod
-    def _check_feedback_dir(cls, folder: object) -> object:
+    def _check_folder(cls, folder: object) -> object:
         if not folder:
             return None
         if "://" in str(folder):

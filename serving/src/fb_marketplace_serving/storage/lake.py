@@ -16,6 +16,8 @@ from fb_marketplace_serving.storage.urls import is_s3, join, local_path, normali
 _S3_CLASS: Final = "fb_marketplace_serving.storage.s3.RetryingS3FileSystem"
 
 _BLOCK_BYTES: Final = 8 * 1024 * 1024
+_LOCAL_BLOCK_BYTES: Final = 1024 * 1024
+"""Bytes of a block. In an object store, each block is a request."""
 
 _CONDITION_FAILED: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
@@ -117,9 +119,11 @@ class Lake:
         return data, hashlib.sha256(data).hexdigest()
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """Yield a file in blocks of a few megabytes."""
-        with self.filesystem.open(self.full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
-            while block := stream.read(_BLOCK_BYTES):
+        """Yield a file in blocks of one or a few megabytes."""
+        is_local = isinstance(self.filesystem, LocalFileSystem)
+        size = _LOCAL_BLOCK_BYTES if is_local else _BLOCK_BYTES
+        with self.filesystem.open(self.full_path(path), "rb", block_size=size) as stream:
+            while block := stream.read(size):
                 yield block
 
     def open(self, path: str) -> IO[bytes]:

@@ -2,42 +2,68 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fb_marketplace_serving.storage.columns import column_of, map_table
+from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
-def read_parquet(data: bytes, columns: Sequence[str], error: type[ValueError] = ValueError) -> Any:
+def read_parquet(
+    data: Content,
+    columns: Sequence[str],
+    error: type[ValueError] = ValueError,
+    folder: Path | None = None,
+    schema: Any = None,
+) -> Any:
     """Read a Parquet file.
 
     Args:
         data: the file.
         columns: the columns that it must have, in order.
         error: type of the exception to raise.
+        folder: folder for private files that hold the columns; None to hold them in memory.
+        schema: an Arrow schema to cast the columns to; None to keep their types.
 
     Returns:
-        A ``pyarrow.Table``.
+        A ``pyarrow.Table``, each of whose columns has one chunk.
 
     Raises:
         ValueError: the bytes are not Parquet, or the columns differ. The type is ``error``.
+        OSError: the folder cannot be written, or the disk is full.
     """
     import pyarrow as pa
 
     # Not pq.read_table, which imports pyarrow.dataset, and pandas if it is installed.
     file = open_parquet(data, error)
-    try:
-        table: Any = file.read()
-    except (pa.ArrowInvalid, OSError) as cause:
-        raise _not_parquet(data, cause, error) from cause
-    if tuple(table.column_names) != tuple(columns):
-        raise error(
-            f"found the columns {', '.join(table.column_names)}; expected {', '.join(columns)}"
-        )
-    return table
+    names = file.schema_arrow.names
+    if tuple(names) != tuple(columns):
+        raise error(f"found the columns {', '.join(names)}; expected {', '.join(columns)}")
+    types = schema.types if schema else [None] * len(names)
+
+    def read(name: str, type_: Any) -> Any:
+        try:
+            part = file.read([name])
+        except (pa.ArrowInvalid, OSError) as cause:
+            raise _not_parquet(data, cause, error) from cause
+        try:
+            return part.cast(pa.schema([(name, type_)])) if type_ else part
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as cause:
+            raise error(f"found columns of unexpected types ({cause})") from cause
+
+    # One column at a time, so that only one is in memory if they are mapped.
+    columns_read = [
+        column_of(map_table(read(name, type_), folder), name)
+        for name, type_ in zip(names, types, strict=True)
+    ]
+    table = pa.table(columns_read, names)
+    return table.replace_schema_metadata(file.schema_arrow.metadata)
 
 
-def open_parquet(data: bytes, error: type[ValueError] = ValueError) -> "pq.ParquetFile":
+def open_parquet(data: Content, error: type[ValueError] = ValueError) -> "pq.ParquetFile":
     """Open a Parquet file.
 
     Args:
@@ -51,7 +77,7 @@ def open_parquet(data: bytes, error: type[ValueError] = ValueError) -> "pq.Parqu
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(pa.BufferReader(data))
+        return pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)))
     except (pa.ArrowInvalid, OSError) as cause:
         raise _not_parquet(data, cause, error) from cause
 
@@ -91,5 +117,5 @@ def find_row(file: "pq.ParquetFile", column: str, value: str) -> dict[str, Any] 
     return None
 
 
-def _not_parquet(data: bytes, cause: Exception, error: type[ValueError]) -> ValueError:
+def _not_parquet(data: Content, cause: Exception, error: type[ValueError]) -> ValueError:
     return error(f"found {len(data):,} bytes that are not Parquet ({cause})")

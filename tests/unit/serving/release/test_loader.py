@@ -1,4 +1,5 @@
 import json
+import resource
 import uuid
 from pathlib import Path
 
@@ -99,6 +100,36 @@ def test_open_reads_from_object_store(lake):
     fsspec.filesystem("memory").put(f"{lake}/", f"{url}/", recursive=True)
 
     assert Release.open(url).manifest.version == "v1"
+
+
+def test_missing_cache_folder_is_an_error_that_names_the_setting(lake, tmp_path, monkeypatch):
+    monkeypatch.setenv("FB_CACHE_DIR", str(tmp_path / "none"))
+
+    message = refusal(lake)
+
+    assert str(tmp_path / "none") in message
+    assert "FB_CACHE_DIR" in message
+
+
+def test_full_cache_folder_is_an_error_that_names_the_setting(lake):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        message = refusal(lake)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert "FB_CACHE_DIR" in message
+
+
+def test_cache_folder_has_no_files_while_a_release_is_open(lake, tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+
+    release = Release.open(lake, cache=folder)
+
+    assert list(folder.iterdir()) == []
+    assert len(release.listings) == 5
 
 
 def test_open_of_other_version_than_current(lake, draft):

@@ -45,6 +45,44 @@ def content(lake, manifest, name):
     return Path(lake, manifest.artifacts[name].path).read_bytes()
 
 
+@pytest.mark.parametrize("change", ["overwrite", "truncate", "remove"])
+def test_open_release_survives_changes_of_its_files(shop, shop_draft, change):
+    release = Release.open(shop)
+    product_id = release.listings.ids[0]
+    rows = range(len(release.index))
+    before = release.listings[product_id], release.index.vectors(np.array(rows))
+    text = release.search.text_index.vectors(np.array([0]))
+
+    for artifact in shop_draft.artifacts.values():
+        file = Path(shop, artifact.path)
+        if change == "remove":
+            file.unlink()
+        else:
+            with file.open("r+b") as stream:  # in place, not as a new file
+                stream.truncate(0)
+                stream.write(b"x" * (artifact.bytes if change == "overwrite" else 0))
+
+    assert release.listings[product_id] == before[0]
+    assert (release.index.vectors(np.array(rows)) == before[1]).all()
+    assert (release.search.text_index.vectors(np.array([0])) == text).all()
+    assert release.index.search(before[1][0], 1).rows[0] == 0
+    assert release.search.bm25.scores(before[0].title).any()
+    assert release.descriptions.get(product_id) is not None
+
+
+def test_releases_share_models_but_not_listings(shop, shop_draft):
+    first = Release.open(shop)
+    publish(Lake(str(shop)), shop_draft.model_copy(update={"version": "v2"}))
+    second = Release.open(shop)
+
+    assert second.manifest.version == "v2"
+    assert second.encoder is first.encoder
+    assert second.search.text_encoder is first.search.text_encoder
+    assert second.search.ranker is first.search.ranker
+    assert second.listings is not first.listings
+    assert Release.open(shop, encoder_threads=2).encoder is not first.encoder
+
+
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
 def test_damaged_artifact_is_rejected(shop, shop_draft, artifact):
     path = shop_draft.artifacts[artifact].path

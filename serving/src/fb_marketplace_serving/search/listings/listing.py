@@ -1,9 +1,14 @@
 """Listing cards: the fields of a listing that a search result displays."""
 
 import math
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
+from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 IMPLAUSIBLE: Final = ("joke", "absurd")
 """Flags of prices that are not real offers."""
@@ -43,23 +48,89 @@ class Listing(NamedTuple):
         return self.price is not None and self.price_flag not in IMPLAUSIBLE
 
 
-def read_listings(data: bytes) -> dict[str, Listing]:
-    """Read the listings of a release, by product id.
+class ListingTable(Mapping[str, Listing]):
+    """The listings of a release by id, in columns. Thread-safe. A listing is created when it is read.
+
+    Attributes:
+        ids: the ids, in the order of the artifact.
+        table: a ``pyarrow.Table`` with the fields of :class:`Listing`.
+    """
+
+    def __init__(self, table: Any) -> None:
+        """Wrap a table.
+
+        Raises:
+            ValueError: a product is missing or occurs twice.
+        """
+        import pyarrow.compute as pc
+
+        self.table = table
+        self.ids = IdColumn(column_of(self.table, "product_id"))
+        distinct = len(pc.unique(self.ids.array)) if not self.ids.is_ascending else len(self.ids)
+        if distinct != len(self.ids) or self.ids.array.null_count:
+            raise ValueError(
+                f"found {len(self.ids):,} rows for {distinct:,} products; expected one row per product"
+            )
+
+    @classmethod
+    def of(cls, listings: "Collection[Listing] | ListingTable") -> "ListingTable":
+        """Return listings as a table."""
+        import pyarrow as pa
+
+        if isinstance(listings, ListingTable):
+            return listings
+        columns = zip(*listings, strict=True) if listings else ((),) * len(Listing._fields)
+        return cls(pa.table(list(map(list, columns)), schema=_schema()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __contains__(self, product_id: object) -> bool:
+        return product_id in self.ids
+
+    def __getitem__(self, product_id: str) -> Listing:
+        row = self.ids.find(product_id)
+        if row is None:
+            raise KeyError(product_id)
+        return _without_nan(Listing(*(column[row].as_py() for column in self.table.columns)))
+
+    def column(self, name: str) -> Any:
+        """Return a column as an Arrow array, sorted by id."""
+        values = column_of(self.table, name)
+        return values if self.ids.is_ascending else values.take(self.ids.order)
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Return the number of listings with each value of a column of texts, in order of appearance."""
+        import pyarrow.compute as pc
+
+        counted = pc.value_counts(column_of(self.table, column).drop_null())
+        values, counts = counted.flatten()
+        return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))
+
+
+def read_listings(data: Content, folder: Path | None = None) -> ListingTable:
+    """Read the listings of a release.
 
     Args:
         data: Parquet whose columns are the fields of :class:`Listing`.
+        folder: folder for a private file that holds the columns; None to hold them in memory.
 
     Raises:
         ValueError: the bytes are not Parquet, the columns differ, or a product occurs twice.
+        OSError: the folder cannot be written, or the disk is full.
     """
-    table = read_parquet(data, Listing._fields)
-    columns = (column.to_pylist() for column in table.columns)
-    listings = {row[0]: _without_nan(Listing(*row)) for row in zip(*columns, strict=True)}
-    if len(listings) != table.num_rows:
-        raise ValueError(
-            f"found {table.num_rows:,} rows for {len(listings):,} products; expected one row per product"
-        )
-    return listings
+    return ListingTable(read_parquet(data, Listing._fields, folder=folder, schema=_schema()))
+
+
+@cache
+def _schema() -> Any:
+    import pyarrow as pa
+
+    kinds = {"price": pa.float64(), "created_at": pa.int64()}
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in Listing._fields])
 
 
 def _without_nan(listing: Listing) -> Listing:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, to_numpy
 from fb_marketplace_serving.storage.parquet import read_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 COLUMNS: Final = (
     "product_id",
@@ -42,7 +44,7 @@ class ListingFeatures:
             unknown. It does not depend on the time of the search.
     """
 
-    product_ids: tuple[str, ...]
+    product_ids: IdColumn
     family: NDArray[np.int32]
     latitude: NDArray[np.float64]
     longitude: NDArray[np.float64]
@@ -54,7 +56,7 @@ class ListingFeatures:
     def from_columns(
         cls,
         product_ids: Sequence[str],
-        families: Sequence[str],
+        families: Any,
         latitude: ArrayLike,
         longitude: ArrayLike,
         description_words: ArrayLike,
@@ -63,17 +65,31 @@ class ListingFeatures:
     ) -> Self:
         """Create features from columns; see the attributes.
 
+        Args:
+            product_ids: the listings.
+            families: name of the family of each, a sequence or an Arrow array.
+            latitude: degrees north.
+            longitude: degrees east.
+            description_words: length of the description.
+            photo_pixels: pixels of the largest photo.
+            age_days: days by which the newest listing is newer.
+
         Raises:
             ListingFeaturesError: the ids are not sorted and unique.
         """
-        if any(left >= right for left, right in pairwise(product_ids)):
+        import pyarrow as pa
+
+        ids = IdColumn.of(product_ids)
+        if not ids.is_ascending:
             raise ListingFeaturesError(
                 f"found {len(product_ids):,} listings with ids that are not sorted or not unique"
             )
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(families))}
+        names = families if isinstance(families, pa.Array) else pa.array(families, pa.string())
+        # Numbers in the order of appearance.
+        numbers = names.dictionary_encode().indices
         return cls(
-            tuple(product_ids),
-            np.array([numbers[name] for name in families], np.int32),
+            ids,
+            np.array(np.from_dlpack(numbers), np.int32),
             np.array(latitude, np.float64),
             np.array(longitude, np.float64),
             np.array(description_words, np.int32),
@@ -82,18 +98,20 @@ class ListingFeatures:
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: Content, folder: Path | None = None) -> Self:
         """Read the artifact ``listing_features``.
 
         Args:
             data: Parquet with ``COLUMNS``.
+            folder: folder for a private file that holds the ids; None to hold them in memory.
 
         Raises:
             ListingFeaturesError: the bytes are not Parquet with these columns, or a value is missing.
+            OSError: the folder cannot be written, or the disk is full.
         """
         import pyarrow as pa
 
-        table = read_parquet(data, COLUMNS, ListingFeaturesError)
+        table = read_parquet(data, COLUMNS, ListingFeaturesError, folder)
         for field in table.schema:
             is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
             if is_number != (field.name in COLUMNS[2:]):
@@ -107,9 +125,9 @@ class ListingFeatures:
                     f"{field.name} is missing in {missing:,} of {table.num_rows:,} rows; expected a value "
                     "in each row"
                 )
-        product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])
-        numbers = (_to_numpy(table.column(name).combine_chunks()) for name in COLUMNS[2:])
-        return cls.from_columns(product_ids, families, *numbers)
+        product_ids, families = (column_of(table, name) for name in COLUMNS[:2])
+        numbers = (to_numpy(column_of(table, name), pa.float64(), np.nan) for name in COLUMNS[2:])
+        return cls.from_columns(IdColumn(product_ids), families, *numbers)
 
     @classmethod
     def unknown(cls, product_ids: Sequence[str]) -> Self:
@@ -122,10 +140,12 @@ class ListingFeatures:
 
     def select(self, product_ids: Sequence[str]) -> "ListingFeatures":
         """Return the features of some listings, whose ids must be sorted."""
-        position = {name: number for number, name in enumerate(self.product_ids)}
-        rows = [position[name] for name in product_ids]
+        ids = IdColumn.of(product_ids)
+        rows = self.product_ids.find_all(ids)
+        if (rows < 0).any():
+            raise KeyError(ids[int(np.argmax(rows < 0))])
         return ListingFeatures(
-            tuple(product_ids),
+            ids,
             self.family[rows],
             self.latitude[rows],
             self.longitude[rows],
@@ -133,11 +153,3 @@ class ListingFeatures:
             self.photo_pixels[rows],
             self.age_days[rows],
         )
-
-
-def _to_numpy(column: Any) -> NDArray[Any]:
-    """Return a column of numbers, NaN for missing values."""
-    # Not to_numpy or fill_null: they import pandas if it is installed, which takes seconds.
-    if column.null_count:
-        return np.array(column.to_pylist(), np.float64)
-    return np.from_dlpack(column)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,18 @@ from fb_marketplace_serving.search.listings.filters import (
     is_under,
 )
 from fb_marketplace_serving.search.listings.geo import distance_km
-from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing import IMPLAUSIBLE, Listing, ListingTable
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
 from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, to_numpy
 
 Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64]
 
 SortKey = Literal["newest", "price_asc", "price_desc", "distance"]
+
+STORED_SORTS: Final = ("newest", "price_asc", "price_desc")
+"""Orders that are the same for all buyers."""
 
 PRICE_BANDS: Final = (0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
 """Lower bounds of price bands, in the currency's units; the last band is open."""
@@ -100,37 +104,42 @@ class ListingStore:
         photo_count: int32, (listings,), number of photos.
         first_row: int64, (listings,), row of each listing's first photo in the image index; -1 if it has
             none.
-        families: number of families of listings.
+        shared_family: int32, (listings,), number of each listing's family; -1 if it is alone in it.
+        families: number of families of several listings.
         listing_of_row: int32, (rows,), position of the listing of each row of the image index.
     """
 
     def __init__(
         self, index: Index, listings: Mapping[str, Listing], features: ListingFeatures
     ) -> None:
-        """Join an index of photos with listings and their features."""
-        cards = [listings[product_id] for product_id in features.product_ids]
+        """Join an index of photos with listings and their features.
+
+        Raises:
+            KeyError: a listing is unknown.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not isinstance(listings, ListingTable):
+            listings = ListingTable.of(listings.values())
+        columns = _sorted_columns(listings, features.product_ids)
         self.product_ids = features.product_ids
         self.features = features
-        self.categories, self.root = _encode_labels([card.category for card in cards])
-        self.paths, self.path = _encode_labels([card.category_path for card in cards])
+        self.categories, self.root = _encode_labels(columns["category"])
+        self.paths, self.path = _encode_labels(columns["category_path"])
         # Listings grouped by path.
         self._by_path = np.argsort(self.path, kind="stable").astype(np.int64)
         self._path_starts = np.searchsorted(
             self.path[self._by_path], np.arange(len(self.paths) + 1)
         )
         self.root_of_path = self.root[self._by_path[self._path_starts[:-1]]].astype(np.int64)
-        self.price = np.array(
-            [np.nan if card.price is None else card.price for card in cards], np.float64
-        )
-        is_meant = np.array([card.has_meant_price for card in cards], np.bool_)
-        self.meant_price = np.where(is_meant, self.price, np.nan)
-        self.created_at = np.array(
-            [np.nan if card.created_at is None else card.created_at for card in cards], np.float64
-        )
-        self._position = {name: position for position, name in enumerate(features.product_ids)}
-        self.listing_of_row = np.array(
-            [self._position[product_id] for product_id in index.product_ids], np.int32
-        )
+        self.price = to_numpy(columns["price"], pa.float64(), np.nan)
+        is_meant = pc.invert(pc.is_in(columns["price_flag"], pa.array(IMPLAUSIBLE)))
+        self.meant_price = np.where(to_numpy(is_meant, pa.uint8(), 0), self.price, np.nan)
+        self.created_at = to_numpy(columns["created_at"], pa.float64(), np.nan)
+        self.listing_of_row = self.product_ids.find_all(index.product_ids).astype(np.int32)
+        if (self.listing_of_row < 0).any():
+            raise KeyError(index.product_ids[int(np.argmax(self.listing_of_row < 0))])
         self.photo_count = np.bincount(self.listing_of_row, minlength=len(features)).astype(
             np.int32
         )
@@ -140,11 +149,18 @@ class ListingStore:
         self.first_row = np.where(
             self.photo_count > 0, np.append(self._rows, -1)[self._starts[:-1]], -1
         )
-        self.families = int(features.family.max(initial=-1)) + 1
+        size = np.bincount(features.family)
+        number = np.where(size > 1, np.cumsum(size > 1) - 1, -1).astype(np.int32)
+        self.shared_family = number[features.family]
+        self.families = int((size > 1).sum())
         self._ranks = {
             "newest": ranks(-self.created_at),
             "price_asc": ranks(self.meant_price),
             "price_desc": ranks(-self.meant_price),
+        }
+        positions = np.arange(len(features))
+        self._orders = {"relevance": positions} | {
+            sort: np.argsort(keys, kind="stable") for sort, keys in self._ranks.items()
         }
         band = np.searchsorted(PRICE_BANDS, self.meant_price, side="right") - 1
         has_band = (band >= 0) & ~np.isnan(self.meant_price)
@@ -168,7 +184,10 @@ class ListingStore:
         Raises:
             KeyError: there is no such listing.
         """
-        return self._position[product_id]
+        position = self.product_ids.find(product_id)
+        if position is None:
+            raise KeyError(product_id)
+        return position
 
     def positions_of_path(self, path: int) -> Positions:
         """Return the listings of a category path, by its index, sorted: int64, (listings,)."""
@@ -188,7 +207,7 @@ class ListingStore:
 
     def images_of(self, product_id: str) -> list[str]:
         """Return the ids of a listing's photos."""
-        position = self._position.get(product_id)
+        position = self.product_ids.find(product_id)
         return [] if position is None else [self._image_ids[row] for row in self.rows_of(position)]
 
     def distances(
@@ -208,6 +227,14 @@ class ListingStore:
             location.latitude, location.longitude, self._place_latitude, self._place_longitude
         )
         return distances[self._place if positions is None else self._place[positions]]
+
+    def order(self, sort: Literal["relevance"] | SortKey) -> Positions:
+        """Return all listings in an order that is the same for all buyers: int64, (listings,).
+
+        Args:
+            sort: by id, or one of ``STORED_SORTS``. Those without a date or price come last.
+        """
+        return self._orders[sort]
 
     def sort_keys(
         self, sort: SortKey, positions: Positions, location: GeoFilter | None
@@ -302,10 +329,33 @@ class ListingStore:
         return tuple(paths)[:MAX_SUGGESTIONS] or self.categories
 
 
-def _encode_labels(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    labels = tuple(sorted(set(names)))
-    codes = {name: code for code, name in enumerate(labels)}
-    return labels, np.array([codes[name] for name in names], np.int32)
+def _sorted_columns(listings: ListingTable, product_ids: IdColumn) -> dict[str, Any]:
+    """Return the columns of some listings, each as an Arrow array.
+
+    Raises:
+        KeyError: a listing is unknown.
+    """
+    table = listings.table
+    if listings.ids != product_ids:
+        rows = listings.ids.find_all(product_ids)
+        if (rows < 0).any():
+            raise KeyError(product_ids[int(np.argmax(rows < 0))])
+        table = table.take(rows)
+    return {name: column_of(table, name) for name in table.column_names}
+
+
+def _encode_labels(names: Any) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Return the distinct names, sorted, and the index of each in these.
+
+    Args:
+        names: an Arrow array of strings.
+    """
+    encoded = names.dictionary_encode()
+    labels = encoded.dictionary.to_pylist()
+    ordered = tuple(sorted(labels))
+    codes = {name: code for code, name in enumerate(ordered)}
+    code_of = np.array([codes[name] for name in labels], np.int32)
+    return ordered, code_of[np.from_dlpack(encoded.indices)]
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.unsignedinteger]:
@@ -331,7 +381,10 @@ def _next_parts(
     paths: Sequence[str], categories: tuple[str, ...]
 ) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the paths cut to one part below the selected categories, and the index of each in these."""
-    return _encode_labels([_next_part(path, categories) for path in paths])
+    import pyarrow as pa
+
+    parts = [_next_part(path, categories) for path in paths]
+    return _encode_labels(pa.array(parts, pa.string()))
 
 
 def _next_part(path: str, categories: Sequence[str]) -> str:

@@ -3,14 +3,16 @@
 The pipeline computes all of them. A note states evidence, never a judgement.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
+from fb_marketplace_serving.storage.private_file import Content
 
 UNUSUAL_PRICE: Final = "unusual_price"
 PHOTO_ELSEWHERE: Final = "photo_elsewhere"
@@ -86,16 +88,21 @@ class PriceInsightsError(ValueError):
 
 
 class PriceInsightTable:
-    """The price insights of all listings. Thread-safe."""
+    """The price insights of all listings. Thread-safe.
+
+    Attributes:
+        product_ids: the listings, sorted.
+    """
 
     def __init__(self, table: Any) -> None:
         """Wrap a ``pyarrow.Table``; see :meth:`from_bytes`."""
         import pyarrow.compute as pc
 
         self._ids, self._low, self._high, self._comparables, self._insights = (
-            column.combine_chunks() for column in table.columns
+            column_of(table, name) for name in table.column_names
         )
-        if len(self._ids) > 1 and not pc.all(pc.less(self._ids[:-1], self._ids[1:])).as_py():
+        self.product_ids = IdColumn(self._ids)
+        if not self.product_ids.is_ascending:
             raise PriceInsightsError(
                 f"found {len(self._ids):,} listings with ids that are not sorted or not unique"
             )
@@ -107,14 +114,19 @@ class PriceInsightTable:
             )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: Content, folder: Path | None = None) -> Self:
         """Open a table that :func:`write_price_insights` wrote.
+
+        Args:
+            data: the table.
+            folder: folder for a private file that holds it; None to hold it in memory.
 
         Raises:
             PriceInsightsError: the bytes are not such a table.
+            OSError: the folder cannot be written, or the disk is full.
         """
         expected = _schema()
-        table = read_parquet(data, expected.names, PriceInsightsError)
+        table = read_parquet(data, expected.names, PriceInsightsError, folder)
         if not table.schema.equals(expected):
             raise PriceInsightsError(
                 f"found the columns {_describe(table.schema)}; expected {_describe(expected)}. "
@@ -125,29 +137,21 @@ class PriceInsightTable:
     def __len__(self) -> int:
         return len(self._ids)
 
-    @property
-    def product_ids(self) -> tuple[str, ...]:
-        """The listings, sorted."""
-        return tuple(self._ids.to_pylist())
-
     def get(self, product_id: str) -> PriceInsights:
         """Return the insights about a listing's price.
 
         Raises:
             KeyError: there is no such listing.
         """
-        row = bisect_left(range(len(self)), product_id, key=self._id)
-        if row == len(self) or self._id(row) != product_id:
+        row = self.product_ids.find(product_id)
+        if row is None:
             raise KeyError(product_id)
         low, high = self._low[row].as_py(), self._high[row].as_py()
-        comparables = tuple(self._id(other) for other in self._comparables[row].as_py())
+        comparables = tuple(self.product_ids[other] for other in self._comparables[row].as_py())
         insights = tuple(
             _from_record(record, low, high, comparables) for record in self._insights[row].as_py()
         )
         return PriceInsights(None if np.isnan(low) else (low, high), comparables, insights)
-
-    def _id(self, row: int) -> str:
-        return str(self._ids[row].as_py())
 
 
 def write_price_insights(

@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Literal, NamedTuple
+from weakref import proxy
 
 import numpy as np
 
@@ -82,7 +83,8 @@ class Completer:
             gazetteer: has the towns without listings, too. These come last.
         """
         self._bm25 = bm25
-        self._cached = lru_cache(CACHE_SIZE)(self._complete)
+        # Weak, so that the completer of a previous release is freed at once.
+        self._cached = lru_cache(CACHE_SIZE)(partial(Completer._complete, proxy(self)))
         self._words = _Prefixes(
             _Entry(word, word, word, count)
             for word, count in vocabulary.words.items()

@@ -8,7 +8,7 @@ import numpy as np
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.listings.filters import is_under
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, UnknownPlaceError
-from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing import Listing, ListingTable
 from fb_marketplace_serving.search.query.completion import Completer, Completion
 from fb_marketplace_serving.search.query.parser import (
     FindTown,
@@ -18,6 +18,7 @@ from fb_marketplace_serving.search.query.parser import (
 )
 from fb_marketplace_serving.search.query.spelling import Speller
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
+from fb_marketplace_serving.storage.columns import IdColumn
 
 MIN_CATEGORY_SHARE: Final = 0.5
 """A name is a category if more than this share of the listings with its words are in the category."""
@@ -41,7 +42,10 @@ class QueryUnderstanding:
     """Understands and completes queries. Thread-safe."""
 
     def __init__(
-        self, listings: Collection[Listing], bm25: BM25Index, gazetteer: Gazetteer
+        self,
+        listings: Collection[Listing] | ListingTable,
+        bm25: BM25Index,
+        gazetteer: Gazetteer,
     ) -> None:
         """Collect the words of a release.
 
@@ -50,10 +54,11 @@ class QueryUnderstanding:
             bm25: their terms.
             gazetteer: the towns.
         """
-        vocabulary = Vocabulary.of(listings)
+        table = ListingTable.of(listings)
+        vocabulary = Vocabulary.of(table)
         self._gazetteer = gazetteer
         self._currencies = vocabulary.currencies
-        self._categories = _clear_categories(listings, vocabulary, bm25)
+        self._categories = _clear_categories(table, vocabulary, bm25)
         self._speller = Speller(vocabulary, bm25, gazetteer)
         self._completer = Completer(vocabulary, bm25, gazetteer)
 
@@ -105,15 +110,14 @@ def _no_town(_: str) -> None:
 
 
 def _clear_categories(
-    listings: Collection[Listing], vocabulary: Vocabulary, bm25: BM25Index
+    listings: ListingTable, vocabulary: Vocabulary, bm25: BM25Index
 ) -> dict[tuple[str, ...], str]:
     """Return the category of each name, if most listings with the words of the name are in it.
 
     "Box" is no category, although "Boxing" has the same stem.
     """
-    ordered = sorted(listings, key=lambda listing: listing.product_id)  # as in the index
     labels = {path: number for number, path in enumerate(vocabulary.paths)}
-    path_of_listing = np.array([labels[listing.category_path] for listing in ordered], np.int32)
+    path_of_listing = IdColumn.of(list(labels)).find_all(IdColumn(listings.column("category_path")))
     categories = {}
     for name, paths in category_names(vocabulary.paths).items():
         documents = bm25.documents_with(name[0])

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection
-from itertools import chain
 from typing import NamedTuple, Self
 
-from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.listings.listing import Listing, ListingTable
 from fb_marketplace_serving.search.tokenizer import words
 
 
@@ -27,12 +26,19 @@ class Vocabulary(NamedTuple):
     currencies: frozenset[str]
 
     @classmethod
-    def of(cls, listings: Collection[Listing]) -> Self:
+    def of(cls, listings: Collection[Listing] | ListingTable) -> Self:
         """Count the words, categories and towns of listings."""
+        table = ListingTable.of(listings)
+        counts: Counter[str] = Counter()
+        for title, count in table.counts("title").items():
+            for word in words(title):
+                counts[word] += count
+        towns = table.counts("town")
+        towns.pop("", None)
         return cls(
-            len(listings),
-            Counter(chain.from_iterable(words(listing.title) for listing in listings)),
-            Counter(listing.category_path for listing in listings),
-            Counter(listing.town for listing in listings if listing.town),
-            frozenset(listing.currency for listing in listings),
+            len(table),
+            counts,
+            table.counts("category_path"),
+            towns,
+            frozenset(table.counts("currency")),
         )

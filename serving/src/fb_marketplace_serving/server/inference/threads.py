@@ -1,11 +1,14 @@
 """Thread pools with lower priority than the event loop, and the memory that they free."""
 
 import ctypes
+import gc
 import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+
+from fb_marketplace_serving.storage.private_file import release_pages
 
 SEARCH_NICENESS: Final = 4
 PHOTO_NICENESS: Final = 5
@@ -38,6 +41,15 @@ def return_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, _PIXEL_BLOCK)
+
+
+def trim_memory() -> None:
+    """Return memory to the system that a release needed only while it was opened, and garbage."""
+    gc.collect()
+    release_pages()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def _lower_priority(niceness: int) -> None:

@@ -1,0 +1,55 @@
+import resource
+from pathlib import Path
+
+import pytest
+
+from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
+
+
+def test_content_is_that_of_all_blocks(tmp_path):
+    file = PrivateFile.of([b"abc", b"", b"d" * 200_000], tmp_path)
+
+    assert bytes(file.content) == b"abc" + b"d" * 200_000
+    assert file.read_all() == bytes(file.content)
+    assert Path(file.path).read_bytes() == bytes(file.content)
+
+
+def test_empty_file_has_empty_content(tmp_path):
+    assert PrivateFile(tmp_path).content == b""
+
+
+def test_file_has_no_name(tmp_path):
+    file = PrivateFile.of([b"abc"], tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+    assert file.content[1:2] == b"b"
+
+
+def test_content_is_readable_after_its_file_object_is_gone(tmp_path):
+    content = PrivateFile.of([b"abc"], tmp_path).content
+
+    assert content[:] == b"abc"
+
+
+def test_content_is_readable_after_pages_are_released(tmp_path):
+    content = PrivateFile.of([b"abc" * 10_000], tmp_path).content
+    before = content[:]
+
+    release_pages()
+
+    assert content[:] == before
+
+
+def test_missing_folder_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        PrivateFile(tmp_path / "none")
+
+
+def test_write_beyond_the_space_is_an_os_error(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            PrivateFile.of([b"a" * 100_001], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
