@@ -3,11 +3,11 @@
 Without arguments: time of `kedro registry list`, compared with an empty Kedro project. Expected: at most
 1.5 times as long, since pipelines are imported only when they are read.
 
-``--listings``: the server, on the real listings of FB_LAKE, repeated. The time and CPU time from the start of
-the process until it answers; the resident memory (VmRSS of /proc/PID/status) idle, after browsing and at its
-peak during a swap, with its anonymous part, which the system cannot take back; and latencies of `GET /search`
-without words by one client, over HTTP, in each order. Expected at 100,000 listings: 4 s, 600 MB, 1.2 times as
-much during a swap, and a p99 of 5 ms.
+``--listings``: the server, on the real listings of FB_LAKE, repeated. The time and CPU time from the start
+of the process until it answers; the resident memory (VmRSS of /proc/PID/status) idle, after browsing and at
+its peak during a swap, with its anonymous part, which the system cannot take back; and latencies of
+`GET /search` without words by one client, over HTTP, in each order. Expected at 100,000 listings: 4 s,
+600 MB, 1.2 times as much during a swap, and a p99 of 5 ms.
 """
 
 import argparse

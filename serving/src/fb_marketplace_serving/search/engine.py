@@ -207,8 +207,8 @@ class SearchEngine:
         )
         family = self.listings.shared_family[positions]
         hits = Hits.fold(listed, family, self.listings.families)
-        whole = self._browsed.get("relevance") if mask is None else None
-        facets = whole.facets if whole else self.listings.facets(passing, filters.categories)
+        complete = self._browsed.get("relevance") if mask is None else None
+        facets = complete.facets if complete else self.listings.facets(passing, filters.categories)
         return SearchResults(hits, len(positions), facets)
 
     def _fold(self, listed: ResultColumns, filters: SearchFilters, sort: Sort) -> Hits:

@@ -73,8 +73,8 @@ class IdColumn(Sequence[str]):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = pc.index_in(values.array, value_set=self.array)
-        rows: NDArray[np.int64] = to_numpy(found, pa.int64(), -1)
+        indices = pc.index_in(values.array, value_set=self.array)
+        rows: NDArray[np.int64] = to_numpy(indices, pa.int64(), -1)
         return rows
 
     def sorted(self) -> "IdColumn":

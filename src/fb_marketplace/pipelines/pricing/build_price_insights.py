@@ -106,7 +106,7 @@ def build_price_insights(
         for product in unusual.keys() | elsewhere.keys()
     }
     return PriceInsightArtifacts(
-        _write(features.product_ids, listed, intervals, evidence, insights),
+        _write(tuple(features.product_ids), listed, intervals, evidence, insights),
         {
             "listings": len(products),
             **evaluate_price_intervals(listed, computed.selected, computed.by_category, parameters),

@@ -1,5 +1,6 @@
 """Data for training and evaluating the ranker: listings and vectors of all splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,7 +57,7 @@ class SearchEvaluationData:
     photo_products: dict[str, str]
     texts: VectorTable
     encoder: TextEncoder
-    listings: dict[str, Listing]
+    listings: Mapping[str, Listing]
     features: ListingFeatures
     labels: tuple[str, ...]
     word_index: FileRef
@@ -85,7 +86,7 @@ class SearchEvaluationData:
     def query_understanding(self) -> QueryUnderstanding:
         """Return the speller and parser of the server, which know the words of all listings."""
         return QueryUnderstanding(
-            self.listings.values(),
+            self.listings,
             BM25Index.from_bytes(self.word_index.read()),
             Gazetteer.from_bytes(self.gazetteer.read()),
         )
@@ -151,7 +152,7 @@ def load_evaluation_corpus(
         text_to_image_index_ids, Skipped
     ):
         index = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
-        projected = VectorTable(index.image_ids, index.vectors(np.arange(len(index))))
+        projected = VectorTable(tuple(index.image_ids), index.vectors(np.arange(len(index))))
     photos = probabilities = NO_VECTORS
     if not isinstance(image_embeddings, Skipped):
         photos = read_vectors(image_embeddings, "image_id", "embedding")

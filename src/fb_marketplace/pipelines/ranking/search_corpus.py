@@ -1,5 +1,7 @@
 """Listings of some splits, indexed and searched like on the server."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -33,7 +35,7 @@ class SearchCorpus:
     def __init__(
         self,
         products: pd.DataFrame,
-        listings: dict[str, Listing],
+        listings: Mapping[str, Listing],
         features: ListingFeatures,
         photos: VectorTable,
         projected_photos: VectorTable,

@@ -73,12 +73,14 @@ class ListingTable(Mapping[str, Listing]):
             )
 
     @classmethod
-    def of(cls, listings: "Collection[Listing] | ListingTable") -> "ListingTable":
+    def of(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> "ListingTable":
         """Return listings as a table."""
         import pyarrow as pa
 
         if isinstance(listings, ListingTable):
             return listings
+        if isinstance(listings, Mapping):
+            listings = listings.values()
         columns = zip(*listings, strict=True) if listings else ((),) * len(Listing._fields)
         return cls(pa.table(list(map(list, columns)), schema=_schema()))
 

@@ -120,9 +120,7 @@ class ListingStore:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if not isinstance(listings, ListingTable):
-            listings = ListingTable.of(listings.values())
-        columns = _sorted_columns(listings, features.product_ids)
+        columns = _sorted_columns(ListingTable.of(listings), features.product_ids)
         self.product_ids = features.product_ids
         self.features = features
         self.categories, self.root = _encode_labels(columns["category"])

@@ -1,6 +1,6 @@
 """Understanding of queries: spelling, meaning and completion, by the words of one release."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ class QueryUnderstanding:
 
     def __init__(
         self,
-        listings: Collection[Listing] | ListingTable,
+        listings: Collection[Listing] | Mapping[str, Listing],
         bm25: BM25Index,
         gazetteer: Gazetteer,
     ) -> None:

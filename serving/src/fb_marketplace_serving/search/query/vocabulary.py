@@ -1,7 +1,7 @@
 """Vocabulary of a release: the words, categories, towns and currencies of its listings."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Self
 
 from fb_marketplace_serving.search.listings.listing import Listing, ListingTable
@@ -26,7 +26,7 @@ class Vocabulary(NamedTuple):
     currencies: frozenset[str]
 
     @classmethod
-    def of(cls, listings: Collection[Listing] | ListingTable) -> Self:
+    def of(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> Self:
         """Count the words, categories and towns of listings."""
         table = ListingTable.of(listings)
         counts: Counter[str] = Counter()
