@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import lance
 import pytest
 from support.kedro_project import Place, Run
-from support.killed_runs import copy_lake
+from support.killed_runs import copy_lake, digests, start_run
 
 FITTED = {
-    *("train_linear_probe", "train_network", "train_embedding_head", "calibrate_encoder"),
+    *("train_linear_probe", "train_network", "train_embedding_head"),
+    *("train_hidden_layer", "calibrate_encoder"),
     *("quantize_encoder", "select_encoder", "select_precision", "train_projection"),
     *("train_price_models", "train_category_model", "train_ranker", "train_relevance"),
 }
@@ -47,15 +49,19 @@ def test_removed_training_listing_trains_and_encodes_nothing(place: Place, whole
 
 
 @pytest.mark.slow
-def test_new_listings_encode_exactly_their_photos(
-    place: Place, draw_photo: Callable[[int], bytes]
+def test_night_encodes_new_photos_only_and_survives_a_kill(
+    place: Place, tmp_path: Path, draw_photo: Callable[[int], bytes]
 ) -> None:
     added = [str(uuid.uuid5(uuid.NAMESPACE_URL, f"listing {number}")) for number in range(3)]
     photos = {str(uuid.uuid5(uuid.NAMESPACE_URL, f"photo {n}")): added[n % 2] for n in range(4)}
-    accepted = set(place.table("products", max(place.records()))["product_id"])
+    last = max(place.records())
+    listings = place.table("products", last)
+    ordinary = listings[listings["price_flag"].isna() & listings["copy_of"].isna()]
+    gone, *changed = ordinary.loc[ordinary["photos"] > 0, "product_id"].iloc[:3]
+    photos_gone = int(listings.set_index("product_id").loc[gone, "photos"])
 
     columns, rows = _read(place, "Products")
-    accepted_row = next(row for row in rows if row[columns.index("id")] in accepted)
+    accepted_row = next(row for row in rows if row[columns.index("id")] in set(changed))
     pattern = dict(zip(columns, accepted_row, strict=True))
     products = [
         {
@@ -70,13 +76,31 @@ def test_new_listings_encode_exactly_their_photos(
     _append(place, "Images", owners)
     for number, image in enumerate(photos):
         Path(place.raw, "images", f"{image}.jpg").write_bytes(draw_photo(number))
+    for name in changed:
+        _replace(place, name, " | ", " as good as new | ")
+    for table in ("Products", "Images"):
+        _remove(place, table, gone)
 
-    version = place.run(recompute=False)
+    with copy_lake(place, tmp_path) as killed:
+        encoded = lance.dataset(killed.lake_path("07_model_output/image_embeddings.lance"))
+        with start_run(killed) as run:
+            run.wait_for(lambda: encoded.latest_version > encoded.version)
+            run.kill()
+        assert max(killed.records()) == last
+        resumed = Run(killed, killed.run(recompute=False))
+        version = place.run(recompute=False)
+
+        assert digests(resumed) == digests(Run(place, version))
+        keys = lance.dataset(killed.lake_path("07_model_output/image_embeddings.lance"))
+        assert keys.count_rows() == resumed.json("embeddings_report")["photos"]
 
     assert _fitted(place, version) == (set(), FITTED)
     report = place.json("embeddings_report", version)
-    assert (report["encoded"], report["removed"]) == (len(photos), 0)
-    assert place.json("drift_report", version)["listings"]["new"] == len(added)
+    assert (report["encoded"], report["removed"]) == (len(photos), photos_gone)
+    texts = place.json("texts_report", version)
+    assert (texts["encoded"], texts["removed"]) == (len(added) + len(changed), len(changed) + 1)
+    counts = place.json("drift_report", version)["listings"]
+    assert (counts["new"], counts["gone"]) == (len(added), 2)
     assert set(place.table("product_predictions", version)["product_id"]) == set(
         _evaluated(place, version)
     )
@@ -126,6 +150,18 @@ def _remove(place: Place, table: str, listing: str) -> None:
     path = Path(place.raw, f"Assets/{table}.csv")
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join(line for line in lines if listing.encode() not in line))
+
+
+def _replace(place: Place, listing: str, old: str, new: str) -> None:
+    """Replace a part of the row of a listing."""
+    path = Path(place.raw, "Assets/Products.csv")
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(
+        b"\n".join(
+            line.replace(old.encode(), new.encode()) if listing.encode() in line else line
+            for line in lines
+        )
+    )
 
 
 def _append(place: Place, table: str, rows: list[dict[str, str]]) -> None:

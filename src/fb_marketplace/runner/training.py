@@ -20,10 +20,16 @@ SKETCH_SIZE: Final = 256
 """Hashes in a sketch. Shares are exact for fewer rows; otherwise their standard error is below 0.04."""
 
 MIN_SHARE_OF_ROWS: Final = 0.1
-"""Inputs with fewer rows, as a share of the largest input's, do not count for the change of the data."""
+MIN_ROWS: Final = 1000
+"""Inputs with fewer rows than both limits do not count for the change of the data. The first limit is a
+share of the largest input's rows. A small input changes by a large share with one row."""
 
 ROW_NUMBER: Final = "row"
 """Column that changes in all later rows if a listing is removed."""
+
+CONTENT_COLUMNS: Final = "content_columns"
+"""Metadata of a Lance table whose keys also depend on something else than its content, such as ETags of
+files: columns with the content."""
 
 RECIPE_COLUMNS: Final = "recipe_columns"
 """Metadata of a catalog entry: columns whose distinct values are part of the recipe, such as classes."""
@@ -106,7 +112,7 @@ class TrainingNodes:
                 recipe[name] = digest([fingerprint.code, fingerprint.options])
                 pending += creator.inputs
             elif isinstance(dataset, LanceTableDataset):
-                data[name] = self._sketch(name, lambda table: table.read([KEY]).to_pandas())
+                data[name] = self._sketch(name, _read(metadata.get(CONTENT_COLUMNS, [KEY])))
             elif metadata.get("kedro-viz", {}).get("layer") == "models":
                 recipe[name] = self._content(name)
             elif hasattr(dataset, "_load_args"):  # a table of pandas; files have no rows
@@ -136,18 +142,17 @@ class TrainingNodes:
             for name in sorted(then.recipe.keys() | today.recipe.keys())
             if then.recipe.get(name) != today.recipe.get(name)
         ]
-        # Keys depend on parameters and weights. If none remains, another model computed the rows.
+        # Rows depend on parameters and weights. If none remains, another model computed them.
         reasons += [
             name
             for name, change in changes.items()
             if change.gone == 1 and isinstance(self._catalog.get(name), LanceTableDataset)
         ]
         largest = max((sketch.rows for sketch in today.data.values()), default=0)
-        # A small input changes by a large share with one row, such as one more duplicate.
         large = [
             change
             for name, change in changes.items()
-            if today.data[name].rows >= MIN_SHARE_OF_ROWS * largest
+            if today.data[name].rows >= min(MIN_ROWS, MIN_SHARE_OF_ROWS * largest)
         ]
         change = max(large, key=lambda change: change.share, default=DataChange(0, 0))
         if isinstance(rule, WhenGrown) and change.share >= rule.when_grown:
@@ -187,6 +192,10 @@ def data_change(then: DataSketch | None, now: DataSketch) -> DataChange:
     return DataChange(
         max(0.0, now.rows - shared) / then.rows, max(0.0, then.rows - shared) / then.rows
     )
+
+
+def _read(columns: list[str]) -> Callable[[Any], Any]:
+    return lambda table: table.read(columns).to_pandas()
 
 
 def _without_row_number(table: Any) -> Any:

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from pydantic import ValidationError
 
@@ -15,13 +15,15 @@ from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.parameters.base import RetrainedParameters, WhenGrown
 from fb_marketplace.runner.incremental_runner import IncrementalRunner, RecomputingRunner
-from fb_marketplace.runner.training import SKETCH_SIZE, data_change, sketch
+from fb_marketplace.runner.training import SKETCH_SIZE, TrainingNodes, data_change, sketch
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import KeepOnly
-from fb_marketplace.storage.run_records import RunRecords
+from fb_marketplace.storage.run_records import NodeFingerprint, RunRecords, TrainingInputs
 from fb_marketplace_serving.storage.lake import Lake
 
-ROWS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+ROWS = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("key", "title", "weights")]
+)
 EXECUTED: Counter[str] = Counter()
 
 
@@ -37,10 +39,11 @@ def select_corpus(cleaned):
     return cleaned["title"].tolist()
 
 
-def embed(cleaned, weights):
-    keys = [f"{weights} {title}" for title in cleaned["title"]]
+def embed(cleaned, weights, etag):
+    keys = [f"{weights} {title} {etag}" for title in cleaned["title"]]
     yield KeepOnly(frozenset(keys))
-    yield pa.table({"key": keys}, schema=ROWS)
+    rows = {"key": keys, "title": cleaned["title"], "weights": [weights] * len(keys)}
+    yield pa.table(rows, schema=ROWS)
 
 
 def train(cleaned, recipe):
@@ -64,7 +67,7 @@ PIPELINE = Pipeline(
     [
         node(clean, "table", "cleaned", name="clean"),
         node(select_corpus, "cleaned", "corpus", name="select_corpus"),
-        node(embed, ["cleaned", "params:weights"], "embeddings", name="embed"),
+        node(embed, ["cleaned", "params:weights", "params:etag"], "embeddings", name="embed"),
         node(train, ["cleaned", "params:recipe"], "model", name="train", tags="fit"),
         node(
             rank,
@@ -109,6 +112,7 @@ def run(tmp_path, write):
             "filepath": str(tmp_path / "rows.lance"),
             "schema": f"{__name__}.ROWS",
             "versioned": True,
+            "metadata": {"content_columns": ["title", "weights"]},
         },
         "model": file | models | {"filepath": str(tmp_path / "model.json")},
         "ranker": file | models | {"filepath": str(tmp_path / "ranker.json")},
@@ -121,11 +125,12 @@ def run(tmp_path, write):
         },
     }
 
-    def run(runner=IncrementalRunner, weights="a", **values):
+    def run(runner=IncrementalRunner, weights="a", etag="1", **values):
         EXECUTED.clear()
         version = f"2026-01-01T00.00.00.{next(versions)}Z"
         catalog = DataCatalog.from_config(entries, save_version=version)
         catalog["params:weights"] = weights
+        catalog["params:etag"] = etag
         catalog["params:recipe"] = Recipe.model_validate(values)
         catalog["params:rank"] = Recipe()
         manager = _create_hook_manager()
@@ -213,6 +218,41 @@ def test_rows_of_another_model_train_again(run, write):
     write(TITLES[1:])
 
     assert run(weights="b") == {"rank"}
+
+
+def test_same_rows_under_other_keys_train_nothing(run, tmp_path):
+    run()
+
+    assert run(etag="2") == set()
+    assert records(tmp_path)[-1]["retained"] == {"rank": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "counts"), [("clicks", 2_000, 1), ("duplicates", 400, 0)]
+)
+def test_small_table_counts_if_one_row_is_a_small_share(table, rows, counts):
+    names = ("listings", table)
+    nodes = TrainingNodes(
+        Pipeline([]), DataCatalog(dict.fromkeys(names, MemoryDataset([]))), {}, {}, str
+    )
+
+    def fingerprint(*sizes):
+        data = {
+            name: sketch(pd.DataFrame({"id": range(size)}))
+            for name, size in zip(names, sizes, strict=True)
+        }
+        return NodeFingerprint(
+            code="",
+            libraries="",
+            options="",
+            inputs={},
+            training=TrainingInputs(recipe={}, data=data),
+        )
+
+    then, now = fingerprint(30_000, rows), fingerprint(30_000, rows * 3 // 2)
+    decision = nodes.decide(WhenGrown(when_grown=0.2), then, now)
+
+    assert len(decision.reasons) == counts
 
 
 def test_recompute_trains(run, write):

@@ -117,7 +117,7 @@ def create_pipeline() -> Pipeline:
             node(select_categories, "products", "product_categories", name="select_categories"),
             node(
                 select_labels,
-                ["product_categories", "params:vision"],
+                ["product_categories", "previous_product_labels", "params:vision"],
                 "product_labels",
                 name="select_labels",
             ),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from fb_marketplace.errors import UserError
@@ -135,11 +136,18 @@ def select_categories(products: pd.DataFrame) -> pd.DataFrame:
     return products[["product_id", "category", "category_path"]]
 
 
-def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters) -> pd.DataFrame:
+def select_labels(
+    product_categories: pd.DataFrame,
+    previous_product_labels: pd.DataFrame,
+    parameters: VisionParameters,
+) -> pd.DataFrame:
     """Return the listings whose root category is a class of the classifiers.
+
+    A change of the classes trains again. So a class of an earlier run remains one until half of the limit.
 
     Args:
         product_categories: category of each listing.
+        previous_product_labels: listings of classes in an earlier run; may be empty.
         parameters: ``min_listings_per_category``; smaller categories are not classes.
 
     Raises:
@@ -147,7 +155,9 @@ def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters
     """
     min_listings = parameters.min_listings_per_category
     counts = product_categories["category"].value_counts(ascending=True)
-    small = counts[counts < min_listings]
+    classes_before = set(previous_product_labels.get("category", ()))
+    limits = np.where(counts.index.isin(classes_before), min_listings / 2, min_listings)
+    small = counts[counts < limits]
     labels = product_categories[~product_categories["category"].isin(small.index)]
     classes = len(counts) - len(small)
     if classes < 2:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
 from fb_marketplace_serving.storage.erasure_list import EMPTY_ERASURE_LIST, ErasureList
@@ -88,6 +89,27 @@ def read_feedback(
             f"{excluded.excess:,}",
         )
     return feedback
+
+
+def count_clicks(feedback: pd.DataFrame, splits: pd.DataFrame, parameters: RankerParameters) -> int:
+    """Return how often the usable clicks have doubled since they were enough to train on.
+
+    The level is part of the ranker's recipe: a new level trains it again.
+
+    Args:
+        feedback: impressions and clicks.
+        splits: split of each listing; listings of the test split are not trained on.
+        parameters: ``min_clicks``.
+
+    Returns:
+        0 if fewer than ``min_clicks`` searches have both a clicked and another listing to train on, 1 from
+        ``min_clicks`` searches on, 2 from twice as many on, 3 from four times as many on, and so on.
+    """
+    known = set(splits.loc[splits["split"] != "test", "product_id"])
+    shares = feedback[feedback["product_id"].isin(known)].groupby("search_id")["clicked"].mean()
+    return (
+        int(shares.between(0, 1, inclusive="neither").sum()) // parameters.min_clicks
+    ).bit_length()
 
 
 def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackResult:

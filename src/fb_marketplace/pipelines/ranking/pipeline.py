@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from fb_marketplace.pipelines.ranking.click_log import read_feedback
+from fb_marketplace.pipelines.ranking.click_log import count_clicks, read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
 from fb_marketplace.pipelines.ranking.served.figures import plot_threshold
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
@@ -18,8 +18,14 @@ def create_pipeline() -> Pipeline:
             _corpus_node(),
             node(read_feedback, ["raw_feedback", "erasure_list"], "feedback", name="read_feedback"),
             node(
+                count_clicks,
+                ["feedback", "splits", "params:ranker"],
+                "click_level",
+                name="count_clicks",
+            ),
+            node(
                 train_ranker,
-                ["ranking_corpus", "params:bm25", "feedback", "params:ranker"],
+                ["ranking_corpus", "params:bm25", "feedback", "params:ranker", "click_level"],
                 ["ranker", "ranker_without_composed", "ranker_card"],
                 name="train_ranker",
                 tags=["train", "fit"],

@@ -78,6 +78,7 @@ def train_ranker(
     bm25: BM25Parameters,
     feedback: pd.DataFrame,
     parameters: RankerParameters,
+    click_level: int = 0,
 ) -> TrainedRanker:
     """Train the ranker on clicks, or on synthetic queries if there are too few clicks.
 
@@ -89,6 +90,7 @@ def train_ranker(
         bm25: parameters of BM25.
         feedback: impressions and clicks; may be empty.
         parameters: parameters of the trees, and of the use of clicks.
+        click_level: see :func:`count_clicks`.
 
     Returns:
         The models, and a card. ``learned_from`` is ``feedback`` or ``rules`` (synthetic queries).
@@ -102,7 +104,8 @@ def train_ranker(
     without_composed = model
     if data.without_composed is not None:
         without_composed = train_trees(data.without_composed, parameters, training["trees"])
-    return TrainedRanker(model, without_composed, data.card | training)
+    card = data.card | training | {"click_level": click_level}
+    return TrainedRanker(model, without_composed, card)
 
 
 def training_data(

@@ -38,6 +38,7 @@ from fb_marketplace.pipelines.vision.training.train import (
 from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     train_embedding_head,
+    train_hidden_layer,
 )
 from fb_marketplace.pipelines.vision.training.tuning import (
     prepare_embedding_objective,
@@ -182,13 +183,27 @@ def create_embedding_pipeline() -> Pipeline:
                 tags="report",
             ),
             node(
+                train_hidden_layer,
+                [
+                    "block_features",
+                    "product_labels",
+                    "splits",
+                    "vision_model",
+                    "vision_labels",
+                    "params:vision",
+                ],
+                "hidden_layer",
+                name="train_hidden_layer",
+                tags=["train", "fit"],
+            ),
+            node(
                 embed_layers,
                 [
                     "block_features",
                     "product_categories",
-                    "product_labels",
                     "splits",
                     "vision_model",
+                    "hidden_layer",
                     "vision_labels",
                     "params:vision",
                 ],

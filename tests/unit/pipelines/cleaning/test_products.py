@@ -476,6 +476,9 @@ def test_missing_required_column_is_named(raw_products, cleaning):
         clean_products(raw_products({}).drop(columns="price"), cleaning)
 
 
+NONE = pd.DataFrame()
+
+
 def categories(**counts):
     roots = [root for root, count in counts.items() for _ in range(count)]
     ids = [f"p{row}" for row in range(len(roots))]
@@ -489,7 +492,7 @@ def vision(base_parameters):
 
 def test_small_categories_are_no_classes_and_logged_once(vision, caplog):
     with caplog.at_level("INFO"):
-        labels = select_labels(categories(Home=10, Rare=9, Sport=11, Odd=1), vision)
+        labels = select_labels(categories(Home=10, Rare=9, Sport=11, Odd=1), NONE, vision)
 
     assert labels["category"].value_counts().to_dict() == {"Home": 10, "Sport": 11}
     (message,) = caplog.messages
@@ -499,4 +502,12 @@ def test_small_categories_are_no_classes_and_logged_once(vision, caplog):
 @pytest.mark.parametrize("counts", [{"Home": 50}, {"Home": 50, "Rare": 9}, {"Odd": 1, "Rare": 9}])
 def test_market_without_two_classes_has_no_labels(vision, counts):
     with pytest.raises(InsufficientDataError, match=r"min_listings_per_category"):
-        select_labels(categories(**counts), vision)
+        select_labels(categories(**counts), NONE, vision)
+
+
+def test_class_remains_one_until_half_of_the_limit(vision):
+    before = categories(Home=10, Rare=10, Odd=10)
+
+    labels = select_labels(categories(Home=9, Rare=5, Odd=4, New=9), before, vision)
+
+    assert set(labels["category"]) == {"Home", "Rare"}

@@ -1,7 +1,13 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.click_log import ExcludedEvents, join_clicks, read_feedback
+from fb_marketplace.parameters.ranking import RankerParameters
+from fb_marketplace.pipelines.ranking.click_log import (
+    ExcludedEvents,
+    count_clicks,
+    join_clicks,
+    read_feedback,
+)
 from fb_marketplace.schemas.retrieval import Feedback
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace_serving.feedback.events import ClickLine, RequestedFilters, SearchLine
@@ -141,3 +147,24 @@ def test_only_the_first_clicks_of_a_search_are_used():
 
     assert {row[2] for row in rows(feedback) if row[4]} == set(page[40:])
     assert excluded == ExcludedEvents(0, 0, 0, excess=40)
+
+
+@pytest.mark.parametrize(("searches", "level"), [(0, 0), (4, 0), (5, 1), (9, 1), (10, 2), (20, 3)])
+def test_level_of_clicks_rises_as_they_double(base_parameters, searches, level):
+    parameters = RankerParameters.model_validate(base_parameters["ranker"] | {"min_clicks": 5})
+    splits = pd.DataFrame({"product_id": list("abt"), "split": ["train", "validation", "test"]})
+    usable = [(f"s{n}", item, item == "a") for n in range(searches) for item in "ab"]
+    unusable = [
+        (f"{kind}{n}", item, is_clicked)
+        for n in range(20)
+        for kind, shown in (
+            ("no click", [("a", False), ("b", False)]),
+            ("nothing else", [("a", True), ("t", False)]),
+            ("clicked test listing", [("t", True), ("a", False)]),
+            ("gone", [("x", True), ("b", False)]),
+        )
+        for item, is_clicked in shown
+    ]
+    feedback = pd.DataFrame(usable + unusable, columns=["search_id", "product_id", "clicked"])
+
+    assert count_clicks(feedback, splits, parameters) == level

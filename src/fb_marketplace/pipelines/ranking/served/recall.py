@@ -48,7 +48,8 @@ def evaluate_typos(
         server's correction; ``uncorrected``, the baseline; ``correctly_spelled``, without typos, and
         ``to_correctly_spelled``, the ratio to it; ``restored``, the share of typos that become the original
         query; and how many correctly spelled queries are ``changed``, and how many of them find the listing
-        ``worse``. Only ``typos`` if there are none. Cases: the recall by query.
+        ``worse``. Only ``typos`` if there are none. Cases: the recall by query, of queries whose correct
+        spelling finds the listing. Without the others it hardly depends on the size of the market.
     """
     if not queries:
         return Evaluation({"typos": 0}, case_table([], {}))
@@ -83,7 +84,10 @@ def evaluate_typos(
             "changed": int(table["changed"].sum()),
             "worse": int((table["spelled"] & ~spelled).sum()),
         },
-        case_table(queries, {TYPO_RECALL: table["typo"].astype(float).to_list()}),
+        case_table(
+            [query for query, is_found in zip(queries, spelled, strict=True) if is_found],
+            {TYPO_RECALL: table.loc[spelled, "typo"].astype(float).to_list()},
+        ),
     )
 
 

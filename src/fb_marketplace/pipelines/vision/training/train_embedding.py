@@ -118,51 +118,92 @@ def embedding_layer(
     return Layer(network, config.layer, head, config.num_blocks, config.gem_p).eval()
 
 
-def embed_layers(
+def train_hidden_layer(
     block_features: Table,
-    products: pd.DataFrame,
     product_labels: pd.DataFrame,
     splits: pd.DataFrame,
     vision_model: FileRef,
     vision_labels: list[str],
     parameters: VisionParameters,
-) -> pd.DataFrame:
-    """Embed validation and test photos by other layers of the network, for comparison.
-
-    The layers are the blocks that the embedding head uses, and ``fc.1``: the hidden layer of the
-    original's head (Linear, ReLU, Linear). If the backbone's head has none, one is trained on the pooled
-    features.
+) -> bytes:
+    """Train the original's head (Linear, ReLU, Linear) on the pooled features, for comparison.
 
     Args:
         block_features: the pooled blocks of every photo.
-        products: the listings.
-        product_labels: those whose category is a class.
+        product_labels: the listings whose category is a class.
         splits: split of each photo.
         vision_model: the network that computed the blocks.
         vision_labels: its classes.
         parameters: the recipe.
 
     Returns:
-        ``image_id``, ``layer`` and ``embedding``.
+        The weights, safetensors; empty if the head of the network has a hidden layer itself.
     """
-    from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
+    import torch
+    from safetensors.torch import save
+
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
+    if isinstance(network.head.fc, torch.nn.Sequential):
+        return b""
+    data = make_feature_set(block_features, product_labels, splits)
+    pooled = _layer_slices(network, parameters)[POOL]
+    head, _ = train_head(
+        data._replace(features=data.features[:, pooled]), parameters, ORIGINAL_WIDTH
+    )
+    return save(head.weights)
+
+
+def embed_layers(
+    block_features: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    vision_model: FileRef,
+    hidden_layer: FileRef,
+    vision_labels: list[str],
+    parameters: VisionParameters,
+) -> pd.DataFrame:
+    """Embed validation and test photos by other layers of the network, for comparison.
+
+    The layers are the blocks that the embedding head uses, and ``fc.1``: the hidden layer of the
+    original's head.
+
+    Args:
+        block_features: the pooled blocks of every photo.
+        products: the listings.
+        splits: split of each photo.
+        vision_model: the network that computed the blocks.
+        hidden_layer: head with a hidden layer; may be empty, see :func:`train_hidden_layer`.
+        vision_labels: classes of the network.
+        parameters: the recipe.
+
+    Returns:
+        ``image_id``, ``layer`` and ``embedding``.
+    """
+    import torch
+    from safetensors.torch import load
+
+    from fb_marketplace.pipelines.vision.models.network import load_trained_network, make_head
+
+    network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
+    head = network.head
+    if weights := hidden_layer.read():
+        head = make_head(parameters, len(vision_labels), hidden=ORIGINAL_WIDTH)
+        head.load_state_dict(load(weights))
     data = make_feature_set(block_features, products, splits)
-    slices = block_slices(network, block_names(network, parameters.embedding.num_blocks))
-    layers = {block: data.features[:, columns] for block, columns in slices.items()}
-    labelled = make_feature_set(block_features, product_labels, splits)
-    training = labelled._replace(features=labelled.features[:, slices[POOL]])
-    layers[HIDDEN] = _hidden_layer(network, training, layers[POOL], parameters)
+    slices = _layer_slices(network, parameters)
     selected = np.isin(data.split, EVALUATION_SPLITS)
+    layers = {block: data.features[selected][:, columns] for block, columns in slices.items()}
+    with torch.no_grad():
+        layers[HIDDEN] = head.eval().embed(torch.from_numpy(layers[POOL])).numpy()
     return pd.concat(
         [
             pd.DataFrame(
                 {
                     "image_id": data.image_ids[selected],
                     "layer": layer,
-                    "embedding": list(_l2_normalize(vectors[selected])),
+                    "embedding": list(_l2_normalize(vectors)),
                 }
             )
             for layer, vectors in layers.items()
@@ -171,25 +212,10 @@ def embed_layers(
     )
 
 
-def _hidden_layer(
-    network: "Network",
-    training: FeatureSet,
-    features: NDArray[np.float32],
-    parameters: VisionParameters,
-) -> NDArray[np.float32]:
-    """Return the hidden layer of photos, trained on those of classes."""
-    import torch
+def _layer_slices(network: "Network", parameters: VisionParameters) -> dict[str, slice]:
+    from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
 
-    from fb_marketplace.pipelines.vision.models.network import make_head
-
-    head = network.head
-    if not isinstance(head.fc, torch.nn.Sequential):
-        trained, _ = train_head(training, parameters, ORIGINAL_WIDTH)
-        head = make_head(parameters, len(training.labels), hidden=ORIGINAL_WIDTH)
-        head.load_state_dict(trained.weights)
-    with torch.no_grad():
-        hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(features)).numpy()
-    return hidden
+    return block_slices(network, block_names(network, parameters.embedding.num_blocks))
 
 
 def _load_head(embedding_head: bytes) -> "EmbeddingHead | None":

@@ -45,6 +45,21 @@ def test_correct_query_that_is_changed_is_counted(open_search, titles, few, monk
     assert metrics["to_correctly_spelled"] is None
 
 
+def test_cases_with_typos_are_those_found_by_correct_spelling(
+    open_search, titles, few, monkeypatch
+):
+    served = open_search(threshold=0.0)
+    lost, *others = titles
+    words = {query.words for query in others}
+    monkeypatch.setattr(served, "correct", lambda text: text)
+    monkeypatch.setattr(served, "finds", lambda text, product: text in words)
+
+    cases = evaluate_typos(served, titles, few).cases
+
+    assert set(cases["product_id"]) == {query.product_id for query in others}
+    assert lost.product_id not in set(cases["product_id"])
+
+
 def test_market_without_long_words_has_no_typos(open_search, few):
     assert evaluate_typos(open_search(), [], few).metrics == {"typos": 0}
 

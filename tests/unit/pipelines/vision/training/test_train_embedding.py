@@ -18,11 +18,13 @@ from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     embedding_layer,
     train_embedding_head,
+    train_hidden_layer,
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.schemas.predictions import LayerEmbeddings
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 
 LABELS = ["Blue", "Green", "Red"]
@@ -127,9 +129,15 @@ def test_zero_epochs_train_no_head(market, model, fitted_network, base_recipe, c
     embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
 
 
-def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, base_recipe):
-    features, products, splits = market
-    layers = embed_layers(features, products, products, splits, model, LABELS, base_recipe)
+@pytest.fixture
+def hidden(market, model, base_recipe, tmp_path):
+    path = tmp_path / "hidden.safetensors"
+    path.write_bytes(train_hidden_layer(*market, model, LABELS, base_recipe))
+    return FileRef(str(path))
+
+
+def test_layers_are_unit_length_for_evaluated_photos(market, model, hidden, cuts, base_recipe):
+    layers = embed_layers(*market, model, hidden, LABELS, base_recipe)
     table = LayerEmbeddings.validate(layers)
 
     assert list(table["layer"].unique()) == [*cuts, "fc.1"]
@@ -140,10 +148,9 @@ def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, base_r
     np.testing.assert_allclose(np.stack(result["embedding"]), expected, atol=1e-6)
 
 
-def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, base_recipe):
-    features, products, splits = market
-    table = embed_layers(features, products, products, splits, model, LABELS, base_recipe)
+def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, hidden, base_recipe):
+    table = embed_layers(*market, model, hidden, LABELS, base_recipe)
 
-    hidden = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])
-    assert hidden.shape == (16, 1000)
-    assert hidden.min() >= 0
+    units = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])
+    assert units.shape == (16, 1000)
+    assert units.min() >= 0
