@@ -8,6 +8,7 @@ from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstent
 from fb_marketplace.pipelines.vision.evaluation.drift import report_drift
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.figures import (
+    plot_drift,
     plot_mistakes,
     plot_photo_confusion,
     plot_product_confusion,
@@ -311,6 +312,7 @@ def create_metrics_pipeline() -> Pipeline:
                 name="report_drift",
                 tags="report",
             ),
+            node(plot_drift, "drift_report", "drift_chart", name="plot_drift", tags="report"),
             node(
                 report_leakage,
                 ["vision_features", "product_labels", "splits", "params:vision", EVALUATION],

@@ -1,4 +1,4 @@
-"""Figures of the test split: confusion matrices, the reliability diagram and the worst errors."""
+"""Figures: confusion matrices, the reliability diagram and the worst errors of the test split; drift."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -61,6 +61,26 @@ def plot_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
     cases = sum(part.cases for part in after)
     axes.set_title(f"Reliability before and after calibration: {cases:,} photos")
     axes.legend(loc="upper left")
+    return to_png(figure)
+
+
+def plot_drift(drift_report: dict[str, Any]) -> bytes:
+    """Plot the shares of the categories at the training and today; returns a PNG."""
+    mix = drift_report["label_mix"]
+    figure, axes = new_figure(height=1.5 + 0.4 * len(mix["today"]))
+    rows = np.arange(len(mix["today"]))
+    for name, offset in (("at_training", 0.2), ("today", -0.2)):
+        counts = np.asarray(list(mix[name].values()), dtype=np.float64)
+        label = f"{name.replace('_', ' ')}: {counts.sum():,.0f} listings"
+        axes.barh(rows + offset, counts / max(counts.sum(), 1), 0.4, label=label)
+    axes.set_yticks(rows, list(mix["today"]))
+    axes.set_xlabel("share of the listings")
+    axes.legend()
+    due = "due" if drift_report["retraining_due"] else "not due"
+    axes.set_title(
+        f"PSI: categories {mix['psi']:.2f}, embeddings "
+        f"{drift_report['embeddings']['psi']:.2f}; retraining {due}"
+    )
     return to_png(figure)
 
 

@@ -7,6 +7,7 @@ from support.builders.vision_predictions import MEASURING, marketplace
 
 from fb_marketplace.pipelines.vision.evaluation import figures
 from fb_marketplace.pipelines.vision.evaluation.figures import (
+    plot_drift,
     plot_mistakes,
     plot_photo_confusion,
     plot_product_confusion,
@@ -28,6 +29,15 @@ def test_confusion_and_reliability_figures_are_drawn(listings):
     assert is_png(plot_photo_confusion(photos, products))
     assert is_png(plot_product_confusion(fused, products))
     assert is_png(plot_reliability_diagram(photos, products, {"temperature": 2.0}, MEASURING))
+
+
+@pytest.mark.parametrize("today", [{"Arts": 7, "Home": 0}, {}])
+def test_drift_is_drawn(today):
+    mix = {"psi": 0.3, "at_training": dict.fromkeys(today, 5), "today": today}
+
+    assert is_png(
+        plot_drift({"label_mix": mix, "embeddings": {"psi": 0.1}, "retraining_due": True})
+    )
 
 
 def test_long_labels_are_shortened_uniquely():
