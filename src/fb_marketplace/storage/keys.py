@@ -28,7 +28,14 @@ class Keys(Set[str]):
 
     def __init__(self, keys: "pa.Array | pa.ChunkedArray | Iterable[str]" = ()) -> None:
         """Create a set of an Arrow array or of strings."""
-        self.array: KeyArray = keys.array if isinstance(keys, Keys) else _as_array(keys).unique()
+        self.array: KeyArray
+        if isinstance(keys, Keys):
+            self.array = keys.array
+            return
+        array = _as_array(keys)
+        unique = array.unique()
+        # The array and the set share their memory.
+        self.array = array if len(unique) == len(array) else unique
 
     def contains(self, keys: "pa.Array | pa.ChunkedArray") -> "NDArray[np.bool_]":
         """Check which keys of an array are in the set: bool, (keys,)."""

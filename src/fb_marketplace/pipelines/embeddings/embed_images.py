@@ -70,7 +70,6 @@ def embed_images(
 
     keys, existing = embedding_keys.required, embedding_keys.existing
     yield KeepOnly(keys, existing)
-    photos = images.read(["image_id", "sha256"]).combine_chunks()
     for batch in encode_missing(
         lambda: open_encoder(encoder.read()),
         images,
@@ -80,12 +79,12 @@ def embed_images(
         parameters.rows_per_commit,
     ):
         rows = [photo.row for photo in batch]
-        batch_photos = photos.take(rows)
+        photos = images.take(rows, ["image_id", "sha256"])
         yield pa.table(
             {
                 "key": keys.take(pa.array(rows)),
-                "image_id": batch_photos.column("image_id"),
-                "image_sha256": batch_photos.column("sha256"),
+                "image_id": photos.column("image_id"),
+                "image_sha256": photos.column("sha256"),
                 "encoder_sha256": [embedding_keys.encoder_sha256] * len(rows),
                 "probabilities": [photo.probabilities for photo in batch],
                 "embedding": [photo.embedding for photo in batch],

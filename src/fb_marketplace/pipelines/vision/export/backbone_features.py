@@ -68,8 +68,7 @@ def extract_features(
     from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
     from fb_marketplace.schemas.lance import VISION_FEATURES
 
-    photos = images.read(["image_id", "sha256"]).combine_chunks()
-    keys = make_keys(iterate_rows(photos), *key_parts)
+    keys = make_keys(iterate_rows(images.read(["image_id", "sha256"])), *key_parts)
     yield KeepOnly(keys, existing_keys)
     for batch in encode_missing(
         lambda: open_encoder(export()),
@@ -79,11 +78,11 @@ def extract_features(
         PHOTOS_PER_BATCH,
         ROWS_PER_COMMIT,
     ):
-        rows = pa.array([photo.row for photo in batch])
+        rows = [photo.row for photo in batch]
         yield pa.table(
             {
-                "key": keys.take(rows),
-                "image_id": photos.column("image_id").take(rows),
+                "key": keys.take(pa.array(rows)),
+                "image_id": images.take(rows, ["image_id"]).column("image_id"),
                 "features": [photo.embedding for photo in batch],
             },
             schema=VISION_FEATURES,
