@@ -26,7 +26,7 @@ KEY: Final = "key"
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Approximate maximum size of a compacted file: a million photos in one file would be gigabytes."""
 
-MAX_SMALL_FRAGMENTS: Final = 16
+MAX_SMALL_FRAGMENTS: Final = 12
 """Number of fragments beyond those of ``MAX_BYTES`` each that a table may have before it is compacted."""
 
 Rows: TypeAlias = Any

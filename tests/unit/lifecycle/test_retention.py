@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import string
 import time
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from fb_marketplace.lifecycle import prune
 from fb_marketplace.lifecycle.retention import JOURNAL, plan_pruning
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace.storage.keyed_table import TableWriter
 from fb_marketplace.storage.run_records import RunRecords
 from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
 from fb_marketplace_serving.release.manifest import read_manifest
@@ -180,6 +182,22 @@ def killed(lake, day):
     lake.commit("bcdef")
     lake.put("work/fingerprint9/state_0001.safetensors")
     lake.put("work/fingerprint9/state_0002.safetensors.77.part")
+
+
+def test_files_before_compaction_are_kept_until_pruned(lake):
+    url, letters = str(lake.root / TABLE), string.ascii_lowercase
+    lake.whole_run(1, letters)
+    lake.commit(letters[1:])
+    compacted = TableWriter(url).compact(keyed_table.open_table(url).version)
+    lake.whole_run(2, letters[1:])
+    assert keyed_table.open_table(url, version(2)).version == compacted
+    assert keys(url, version(1)) == letters
+
+    prune.prune(planned(lake))
+
+    assert keys(url, version(2)) == letters[1:]
+    assert len([path for path in lake.files() if path.startswith(f"{TABLE}/data/")]) == 1
+    assert not [path for path in lake.files() if path.startswith(f"{TABLE}/_deletions/")]
 
 
 def test_outputs_of_running_run_are_kept(three_days):
