@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
-from fb_marketplace_serving.ann.knn import exact_distances, filter_to_rows, nearest_neighbors
+from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content, PrivateFile
@@ -211,12 +211,13 @@ class Index:
         Returns:
             float32, (rows,).
         """
-        half = exact_distances(self._vectors.matrix, query[np.newaxis], rows) / np.float32(2)
-        return np.float32(1) - half
+        vector = query.astype(np.float32, copy=False)
+        cosines: NDArray[np.float32] = np.einsum("ij,j->i", self.vectors(rows), vector)
+        return cosines
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows: float32, (rows, dimension)."""
-        return self._vectors.matrix[rows]
+        return np.take(self._vectors.matrix, rows, axis=0)
 
 
 def _read_ids(

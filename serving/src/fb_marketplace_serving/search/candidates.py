@@ -161,7 +161,8 @@ def collect_candidates(
         rows, _ = listings.rows_of_all(in_title)
         rows = rows if row_mask is None else rows[row_mask[rows]]
         retrieved.append(_nearest_listings(listings, photo_queries["image"], rows, top_k))
-    positions = np.unique(np.concatenate(retrieved)).astype(np.int64)
+    positions = np.sort(np.concatenate(retrieved))
+    positions = positions[np.flatnonzero(np.diff(positions, prepend=-1))]
     similarity: dict[Source, NDArray[np.float32]] = {}
     if matches is not None:
         similarity["bm25"] = matches.scores_of(positions)
@@ -177,7 +178,9 @@ def collect_candidates(
         similarity[source], row = photos.best(cosines[source])
     if len(photo_queries) > 1:
         both, row = photos.best(np.mean([*cosines.values()], axis=0))
-        by_photo = np.isin(positions, np.concatenate([results[name] for name in photo_queries]))
+        by_photo = np.zeros(len(positions), np.bool_)
+        for source in photo_queries:
+            by_photo[np.searchsorted(positions, results[source])] = True
         similarity["multimodal"] = both
         results["multimodal"] = _most_similar(positions[by_photo], both[by_photo], top_k)
     rank = {source: _ranks(positions, listed) for source, listed in results.items()}
@@ -199,8 +202,8 @@ def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, 
 
 
 def _most_similar(positions: Positions, similarity: NDArray[np.float32], count: int) -> Positions:
-    """Return the positions of the highest similarities, highest first; ties by position."""
-    return positions[np.lexsort((positions, -similarity))][:count]
+    """Return the positions, which are sorted, of the highest similarities; ties by position."""
+    return positions[np.argsort(-similarity, kind="stable")][:count]
 
 
 def _top_scores(matches: TermMatches, mask: Mask | None, count: int) -> Positions:
@@ -234,10 +237,9 @@ def _nearest_listings(
     while True:
         count = min(max(reach, 1), max(available, 1))
         nearest = query.photos.search(query.vector, count, rows).rows
-        positions = listings.listing_of_row[nearest].astype(np.int64)
-        _, first = np.unique(positions, return_index=True)
-        if len(first) >= top_k or reach >= available:
-            return positions[np.sort(first)][:top_k]
+        positions = list(dict.fromkeys(listings.listing_of_row[nearest].tolist()))
+        if len(positions) >= top_k or reach >= available:
+            return np.array(positions[:top_k], np.int64)
         reach *= 4
 
 

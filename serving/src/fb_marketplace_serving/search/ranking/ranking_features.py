@@ -93,54 +93,46 @@ def compute_features(
         float64, (candidates, features), in the order of ``FEATURES``.
     """
     count, positions = len(candidates), candidates.positions
-    missing = np.full(count, np.nan)
-    voters = np.lexsort((positions, -candidates.fused))[:FEEDBACK_DOCS]
+    voters = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
     weights = candidates.fused[voters]
-    price = listings.price[positions]
+    price, path = listings.price[positions], listings.path[positions]
+    root = listings.root[positions]
     features = listings.features
-    bm25 = candidates.similarity.get("bm25")
-    columns: dict[str, NDArray[Any]] = {}
-    for source in SOURCES:
-        columns[f"{source}_similarity"] = candidates.similarity.get(
-            source, missing.astype(np.float32)
-        )
-        ranks = candidates.rank.get(source)
-        columns[f"{source}_reciprocal_rank"] = (
-            missing if ranks is None else np.where(ranks > 0, 1 / np.maximum(ranks, 1), 0.0)
-        )
-    columns["bm25_share_of_best"] = (
-        missing if bm25 is None else bm25 / max(float(bm25.max(initial=0)), 1e-6)
-    )
+    columns: dict[str, Any] = {}
+    for source, similarity in candidates.similarity.items():
+        columns[f"{source}_similarity"] = similarity
+    for source, ranks in candidates.rank.items():
+        columns[f"{source}_reciprocal_rank"] = (ranks > 0) / np.maximum(ranks, 1)
+    if "bm25" in candidates.similarity:
+        bm25 = candidates.similarity["bm25"]
+        columns["bm25_share_of_best"] = bm25 / max(float(bm25.max(initial=0)), 1e-6)
     matches = candidates.matches
-    columns["title_share"] = (
-        missing if matches is None else matches.title_of_group[matches.groups_of(positions)]
-    )
+    if matches is not None:
+        columns["title_share"] = matches.title_of_group[matches.groups_of(positions)]
     columns["fused"] = candidates.fused
     by_root = photo_categories(query, listings, labels)
-    columns["photo_category"] = missing if by_root is None else by_root[listings.root[positions]]
-    columns["photo_path"] = columns["image_similarity_gap"] = missing
+    if by_root is not None:
+        columns["photo_category"] = by_root[root]
     if "image" in candidates.rank and count:
         ranks, similarity = candidates.rank["image"], candidates.similarity["image"]
         nearest = np.flatnonzero((ranks > 0) & (ranks <= FEEDBACK_DOCS))
-        columns["photo_path"] = _vote_shares(
-            listings.path[positions], nearest, 1 / (RRF_K + ranks[nearest])
-        )
+        columns["photo_path"] = _vote_shares(path, nearest, 1 / (RRF_K + ranks[nearest]))
         columns["image_similarity_gap"] = similarity - similarity[ranks == 1].max(initial=-1)
-    columns["voted_category"] = _vote_shares(listings.root[positions], voters, weights)
-    columns["voted_path"] = _vote_shares(listings.path[positions], voters, weights)
+    columns["voted_category"] = _vote_shares(root, voters, weights)
+    columns["voted_path"] = _vote_shares(path, voters, weights)
     columns["price_ratio"] = _price_ratio(price, voters)
     columns["has_price"] = ~np.isnan(price)
-    columns["distance_km"] = (
-        missing if location is None else listings.distances(location, positions)
-    )
+    if location is not None:
+        columns["distance_km"] = listings.distances(location, positions)
     columns["photos"] = _photo_counts(listings, row_mask)[positions]
     columns["photo_megapixels"] = features.photo_pixels[positions] / 1e6
     columns["description_words"] = features.description_words[positions]
     columns["age_days"] = features.age_days[positions]
-    columns["query_words"] = np.full(count, len(words(query.words)))
-    rows = np.empty((count, len(FEATURES)))
+    columns["query_words"] = len(words(query.words))
+    rows = np.full((count, len(FEATURES)), np.nan)
     for column, name in enumerate(FEATURES):
-        rows[:, column] = columns[name]
+        if name in columns:
+            rows[:, column] = columns[name]
     return rows
 
 

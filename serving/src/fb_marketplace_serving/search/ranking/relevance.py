@@ -67,7 +67,7 @@ OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category", "photo_p
 ROUNDING: Final = 1e-6
 """Tolerance of comparisons between probabilities whose features differ, and of sums of shares."""
 
-SHARE_STEPS: Final = 12
+SHARE_STEPS: Final = 8
 """Steps of shares from 0 to 1 at which the best listings are computed."""
 
 MAX_TABLE: Final = 2**20
