@@ -1,5 +1,6 @@
 """Datasets, tables and photos in a store that fails 30 % of the requests."""
 
+import string
 from dataclasses import replace
 
 import pandas as pd
@@ -162,6 +163,25 @@ def test_table_at_30_percent_faults_has_each_row_once(bucket, proxy):
 
     assert rows_by_key(url) == {key: key.encode() * 3000 for key in "abde"}
     assert len(keyed_table.open_table(url, "kept")) == 3
+    assert proxy.faults.injected.total() > 10
+
+
+def test_table_compacted_at_30_percent_faults_has_each_row_once(bucket, proxy):
+    url, letters = f"{bucket}/letters.lance", string.ascii_lowercase
+    keyed_table.ensure_table(url, SCHEMA)
+    proxy.faults.begin(0.3, TRANSIENT, seed=4)
+    writer = keyed_table.TableWriter(url)
+    for letter in letters:
+        version = writer.insert(rows(letter))
+
+    compacted = writer.compact(version)
+
+    # If the response to its commit was lost, the version before it counts.
+    assert compacted >= version
+    assert rows_by_key(url) == {key: key.encode() * 3000 for key in letters}
+    for number in (version, compacted):
+        stored = keyed_table.open_table(url, number).read(["key"]).column("key")
+        assert stored.to_pylist() == list(letters)
     assert proxy.faults.injected.total() > 10
 
 

@@ -103,11 +103,16 @@ def json_of(place: Place, path: str) -> Any:
 
 
 def committed(lake: Path) -> dict[str, set[str]]:
-    """The files in which the rows are that the tables of a lake hold now, by table."""
+    """The files of the rows that the tables of a lake have now, and those that they were merged from."""
     existing = {}
     for table in sorted(lake.glob("0*/*.lance")):
         with contextlib.suppress(ValueError):  # not one commit yet
-            existing[table.name] = set(_data_files(lance.dataset(str(table))))
+            newest = lance.dataset(str(table))
+            existing[table.name] = set(_data_files(newest))
+            version = newest.version
+            while _is_of_compaction(newest, version):
+                version -= 1
+            existing[table.name].update(_data_files(newest.checkout_version(version)))
     return existing
 
 
@@ -151,6 +156,13 @@ def plain_files(lake: Path) -> set[str]:
         for path in lake.rglob("*")
         if path.is_file() and not any(part.endswith(".lance") for part in path.parts)
     }
+
+
+def _is_of_compaction(table: lance.LanceDataset, version: int) -> bool:
+    """Check whether a version merged files or reserved their numbers, which has no class in Python."""
+    transaction = table.read_transaction(version)
+    operation = transaction.operation if transaction else None
+    return type(operation) in {lance.LanceOperation.Rewrite, lance.LanceOperation.BaseOperation}
 
 
 def _data_files(table: lance.LanceDataset) -> Iterator[str]:
