@@ -82,6 +82,7 @@ class BaselineParameters(RetrainedParameters):
     text: TextFeatureParameters
     price: PriceModelParameters
     category: CategoryModelParameters
+    max_listings: Count
     folds: Annotated[int, Field(ge=2)]
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -29,6 +29,8 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_SMALL_FRAGMENTS: Final = 12
 """Number of fragments beyond those of ``MAX_BYTES`` each that a table may have before it is compacted."""
 
+VECTORS_PER_READ: Final = 16384
+
 Rows: TypeAlias = Any
 """A ``pyarrow.Table``. Any, since Kedro evaluates node signatures, which must not import Arrow."""
 
@@ -67,13 +69,28 @@ class Table:
         return np.asarray(positions, dtype=np.int64)
 
     def vectors(
-        self, rows: Sequence[int], column: str
+        self, rows: Sequence[int], column: str, dimensions: slice | None = None
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Return the vectors in a column at these positions: float32, (rows, dimension)."""
+        """Return the vectors in a column at these positions: float32, (rows, dimension).
+
+        Args:
+            rows: the positions.
+            column: the column of vectors.
+            dimensions: the dimensions to keep; None for all.
+        """
         import numpy as np
 
-        lists = self.take(rows, [column]).column(column).combine_chunks()
-        return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
+        matrix = np.empty((0, 0), np.float32)
+        # In parts, since a read has several copies of its rows in memory.
+        for start in range(0, len(rows), VECTORS_PER_READ):
+            part = rows[start : start + VECTORS_PER_READ]
+            lists = self.take(part, [column]).column(column).combine_chunks()
+            values = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(part), -1)
+            values = values[:, dimensions or slice(None)]
+            if not start:
+                matrix = np.empty((len(rows), values.shape[1]), np.float32)
+            matrix[start : start + len(part)] = values
+        return matrix
 
     def _open(self) -> "lance.LanceDataset":
         return _opened(self.url, self.version)

@@ -1,15 +1,12 @@
 """Vectors by id."""
 
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.storage.keyed_table import Table
-
-ROWS_PER_PART: Final = 16384
-"""Rows read at a time: a read has several copies of its rows in memory."""
 
 
 class VectorTable(NamedTuple):
@@ -44,10 +41,4 @@ def read_vectors(
     order = [
         row for row in table.order(ids).tolist() if selected is None or stored[row] in selected
     ]
-    matrix = np.empty((0, 1), np.float32)
-    for start in range(0, len(order), ROWS_PER_PART):
-        part = table.vectors(order[start : start + ROWS_PER_PART], column)
-        if not start:
-            matrix = np.empty((len(order), part.shape[1]), np.float32)
-        matrix[start : start + len(part)] = part
-    return VectorTable(tuple(stored[row] for row in order), matrix)
+    return VectorTable(tuple(stored[row] for row in order), table.vectors(order, column))

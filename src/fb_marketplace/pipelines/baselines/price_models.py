@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.price_features import (
     linear_features,
@@ -82,13 +83,16 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
 
     Args:
         listed: listings with unflagged price, group and split; the test split is not used.
-        parameters: features, models and seed.
+        parameters: features, models, number of training listings, and seed.
     """
     from sklearn.linear_model import LinearRegression
 
     train, validation = (
         listed.iloc[split_rows(listed, split)] for split in ("train", "validation")
     )
+    train = train.iloc[
+        sample_rows(train["product_id"].to_list(), parameters.max_listings, parameters.seed)
+    ]
     train_target = np.log(train["price"].to_numpy())
     validation_target = np.log(validation["price"].to_numpy())
     features = _fit_features(train, parameters)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.ml.probabilities import fit_temperature, log_loss, softmax
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
@@ -62,6 +63,9 @@ def select_text_classifier(
     train, validation = (
         listed.iloc[split_rows(listed, split)] for split in ("train", "validation")
     )
+    train = train.iloc[
+        sample_rows(train["product_id"].to_list(), parameters.max_listings, parameters.seed)
+    ]
     features = _features(parameters, len(train))
     train_inputs = fit_text(features, text_table(train))
     validation_inputs = features.transform(text_table(validation))

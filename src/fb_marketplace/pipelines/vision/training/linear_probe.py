@@ -60,15 +60,21 @@ def make_feature_set(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
+    columns: slice | None = None,
 ) -> FeatureSet:
     """Join features with categories and splits, sorted by image id.
 
-    Category paths are added only if ``parameters`` is given.
+    Args:
+        vision_features: features of every photo.
+        products: the listings, for their categories.
+        splits: group and split of each photo.
+        parameters: the recipe; without it, there are no category paths.
+        columns: the features to read; None for all.
     """
     labels = tuple(sorted(set(products["category"])))
     photos = photos_with_labels(vision_features, products, splits)
     return FeatureSet(
-        vision_features.vectors(photos["row"].to_list(), "features"),
+        vision_features.vectors(photos["row"].to_list(), "features", columns),
         label_indices(photos["category"], list(labels)),
         photos["split"].to_numpy(dtype=np.str_),
         photos["group"].to_numpy(dtype=np.str_),

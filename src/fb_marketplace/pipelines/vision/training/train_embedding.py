@@ -147,11 +147,9 @@ def train_hidden_layer(
     network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
     if isinstance(network.head.fc, torch.nn.Sequential):
         return b""
-    data = make_feature_set(block_features, product_labels, splits)
     pooled = _layer_slices(network, parameters)[POOL]
-    head, _ = train_head(
-        data._replace(features=data.features[:, pooled]), parameters, ORIGINAL_WIDTH
-    )
+    data = make_feature_set(block_features, product_labels, splits, columns=pooled)
+    head, _ = train_head(data, parameters, ORIGINAL_WIDTH)
     return save(head.weights)
 
 
@@ -191,17 +189,17 @@ def embed_layers(
     if weights := hidden_layer.read():
         head = make_head(parameters, len(vision_labels), hidden=ORIGINAL_WIDTH)
         head.load_state_dict(load(weights))
-    data = make_feature_set(block_features, products, splits)
+    evaluated = splits[splits["split"].isin(EVALUATION_SPLITS)]
+    data = make_feature_set(block_features, products, evaluated)
     slices = _layer_slices(network, parameters)
-    selected = np.isin(data.split, EVALUATION_SPLITS)
-    layers = {block: data.features[selected][:, columns] for block, columns in slices.items()}
+    layers = {block: data.features[:, columns] for block, columns in slices.items()}
     with torch.no_grad():
         layers[HIDDEN] = head.eval().embed(torch.from_numpy(layers[POOL])).numpy()
     return pd.concat(
         [
             pd.DataFrame(
                 {
-                    "image_id": data.image_ids[selected],
+                    "image_id": data.image_ids,
                     "layer": layer,
                     "embedding": list(_l2_normalize(vectors)),
                 }
