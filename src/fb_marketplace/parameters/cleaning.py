@@ -187,7 +187,7 @@ class DuplicateParameters(Parameters):
     max_mean_distance: Annotated[float, Field(ge=0, le=32)] = 16
     """Maximum mean distance of the three most similar windows. Unrelated photos rarely agree in three."""
 
-    max_candidates: Annotated[int, Field(ge=1)] = 8
+    max_candidates: Annotated[int, Field(ge=1)] = 5
     """Number of most similar candidates of a photo. Limits the work if many photos look alike."""
 
     min_convergence: Share = 0.6

@@ -39,7 +39,7 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
 
 FETCH_BATCH_SIZE: Final = 256
 _PAIRS_PER_BATCH: Final = 1024  # their pictures take at most 32 MB
-_MIN_PARALLEL_BATCHES: Final = 4  # for fewer, starting processes costs more than it saves
+_MIN_PARALLEL_PAIRS: Final = 5000  # for fewer, starting processes costs more than it saves
 _SAMPLES: Final = 48
 _SAMPLED_BITS: Final = 40  # the lowest frequencies, which crops change least
 _SIMILAR_WINDOWS: Final = 3
@@ -170,17 +170,17 @@ def compare_photos(
     result = np.empty(len(pairs))
     result[is_known] = scores[np.searchsorted(known_keys, keys[is_known])]
     new, row_of = pairs[~is_known], np.array(rows, dtype=np.int64)
-    batches = [
-        _Batch(row_of[batch], hashes[batch])
-        for batch in np.split(new, range(_PAIRS_PER_BATCH, len(new), _PAIRS_PER_BATCH))
-    ]
+    slices = (
+        new[start : start + _PAIRS_PER_BATCH] for start in range(0, len(new), _PAIRS_PER_BATCH)
+    )
+    batches = (_Batch(row_of[batch], hashes[batch]) for batch in slices)
     score = partial(_score_batch, load_jpegs=load_jpegs, parameters=parameters)
-    processes = 1 if len(batches) < _MIN_PARALLEL_BATCHES else 0
+    processes = 1 if len(new) < _MIN_PARALLEL_PAIRS else 0
     with Progress("photo pairs compared", len(pairs), len(pairs) - len(new)) as progress:
-        done = np.flatnonzero(~is_known)
-        for batch in map_batches(score, batches, processes):
-            result[done[: len(batch)]], done = batch, done[len(batch) :]
-            progress.advance(len(batch))
+        missing = np.flatnonzero(~is_known)
+        for computed in map_batches(score, batches, processes):
+            result[missing[: len(computed)]], missing = computed, missing[len(computed) :]
+            progress.advance(len(computed))
     return Comparisons(digests, pairs, result)
 
 
