@@ -216,7 +216,16 @@ def exact_distances(
         starts = range(0, len(rows), _DISTANCE_BATCH_SIZE)
         parts = (rows[start : start + _DISTANCE_BATCH_SIZE] for start in starts)
         return np.concatenate([exact_distances(matrix, query, part) for part in parts])
-    difference = np.take(matrix, rows, axis=0)
+    difference = take_rows(matrix, rows)
     difference -= query
     distances: Distances = np.einsum("ij,ij->i", difference, difference)
     return distances
+
+
+def take_rows(matrix: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+    """Return a copy of some rows of a matrix: float32, (rows, dimension).
+
+    They are copied as bytes. The matrix of a mapped index is not aligned, and NumPy would first copy all of
+    it.
+    """
+    return np.take(matrix.view(np.uint8), rows, axis=0).view(np.float32)

@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
@@ -7,7 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fb_marketplace_serving.ann.build import build_index, flat_index
+from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index, IndexMismatchError
+from fb_marketplace_serving.storage.private_file import PrivateFile
 
 
 @pytest.fixture
@@ -255,3 +259,34 @@ def test_search_restores_openmp_threads_of_caller(index, vectors):
         assert faiss.omp_get_max_threads() == 2
     finally:
         faiss.omp_set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mapped_index_answers_like_one_in_memory(kind, matrix, queries, tmp_path):
+    ids = [f"{row:05}" for row in range(len(matrix))]
+    index = Index(build_index(kind, flat_index([matrix])), ids, ids)
+    content, id_content = index.to_bytes()
+
+    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+
+    assert mapped.kind == kind
+    assert (mapped.image_ids, mapped.product_ids) == (ids, ids)
+    for query in queries[:20]:
+        ours, theirs = mapped.search(query, 10), index.search(query, 10)
+        assert ours.rows.tolist() == theirs.rows.tolist()
+        assert ours.distances.tobytes() == theirs.distances.tobytes()
+
+
+def test_distances_of_a_mapped_index_copy_only_their_rows(matrix, tmp_path):
+    ids = [f"{row:05}" for row in range(len(matrix))]
+    content, id_content = Index.build_flat(matrix, ids, ids).to_bytes()
+    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+    rows = np.array([1, 5])
+
+    tracemalloc.start()
+    mapped.cosines(matrix[0], rows)
+    mapped.vectors(rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < matrix.nbytes / 10
