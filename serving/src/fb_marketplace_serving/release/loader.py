@@ -202,6 +202,7 @@ class Release:
         if problem:
             raise ReleaseError(f"{file}: {problem}; {REPAIR}")
         mismatch = _check_search(release)
+        release_pages()
         if mismatch:
             names = _files(lake, manifest, mismatch.artifacts)
             raise ReleaseError(f"{names}: {mismatch.message}; {REPAIR}")

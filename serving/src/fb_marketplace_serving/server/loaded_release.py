@@ -12,6 +12,7 @@ from fb_marketplace_serving.search.listings.listing_features import ListingFeatu
 from fb_marketplace_serving.search.listings.listing_store import ListingStore
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.server.inference.batching import Batcher
+from fb_marketplace_serving.server.inference.threads import trim_memory
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -62,6 +63,7 @@ class LoadedRelease:
             store = ListingStore(release.index, release.listings, features)
             return cls(release, store, batcher, None, None)
         store = ListingStore(release.index, release.listings, artifacts.listing_features)
+        trim_memory()  # The columns of all listings were read.
         indexes = SearchIndexes(
             store,
             release.index,
@@ -73,5 +75,6 @@ class LoadedRelease:
             indexes, artifacts.ranker, release.manifest.labels, artifacts.relevance_model
         )
         engine.prepare_browsing()
+        trim_memory()
         queries = QueryUnderstanding(release.listings, artifacts.bm25, artifacts.gazetteer)
         return cls(release, store, batcher, engine, queries)
