@@ -90,8 +90,8 @@ def comparisons_table(comparisons: "Comparisons", rule: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "sha256": pd.Series(list(comparisons.digests), dtype="str"),
-            "others": np.split(comparisons.pairs[:, 1], borders)[:count],
-            "scores": np.split(comparisons.scores, borders)[:count],
+            "others": pd.Series(np.split(comparisons.pairs[:, 1], borders)[:count], dtype="object"),
+            "scores": pd.Series(np.split(comparisons.scores, borders)[:count], dtype="object"),
             "rule": pd.Series([rule] * count, dtype="str"),
         }
     )

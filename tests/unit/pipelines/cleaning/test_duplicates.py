@@ -1,9 +1,15 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import duplicates, near_duplicates
-from fb_marketplace.pipelines.cleaning.duplicates import find_duplicates
+from fb_marketplace.pipelines.cleaning.duplicates import (
+    comparisons_table,
+    find_duplicates,
+    read_comparisons,
+)
+from fb_marketplace.pipelines.cleaning.near_duplicates import Comparisons
 from fb_marketplace.schemas.cleaning import DuplicateGroups, PhotoComparisons
 
 
@@ -86,3 +92,20 @@ def test_pairs_are_compared_again_by_other_code(find, monkeypatch):
     monkeypatch.setattr(duplicates, "REVISION", 99)
 
     assert find(comparisons)[0].empty
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("pairs", [[], [(0, 1)], [(0, 2), (1, 2)]])
+def test_comparisons_survive_their_table(tmp_path, count, pairs):
+    pairs = np.array([pair for pair in pairs if max(pair) < count], dtype=np.int64).reshape(-1, 2)
+    comparisons = Comparisons(list("abc"[:count]), pairs, np.linspace(0.5, 1, len(pairs)))
+
+    table = PhotoComparisons.validate(comparisons_table(comparisons, "rule"))
+    table.to_parquet(tmp_path / "comparisons.parquet")
+    stored = PhotoComparisons.validate(pd.read_parquet(tmp_path / "comparisons.parquet"))
+    result = read_comparisons(stored, "rule")
+
+    assert list(result.digests) == comparisons.digests
+    assert result.pairs.tolist() == comparisons.pairs.tolist()
+    assert result.scores.tolist() == comparisons.scores.tolist()
+    assert list(read_comparisons(stored, "another").digests) == []
