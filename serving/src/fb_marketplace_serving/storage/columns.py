@@ -26,8 +26,11 @@ class IdColumn(Sequence[str]):
     """
 
     def __init__(self, array: Any) -> None:
-        """Wrap an array of strings without missing values."""
-        self.array = array
+        """Wrap an array of strings, of any Arrow type, without missing values."""
+        import pyarrow as pa
+
+        # Arrays of different types are never equal, and pandas writes large strings.
+        self.array = array if array.type == pa.string() else array.cast(pa.string())
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> Self:

@@ -44,6 +44,15 @@ def test_column_equals_the_same_ids_in_the_same_order():
     assert column != "ab"
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_ids_of_another_string_type_are_equal(kind):
+    column = IdColumn(pa.array(["a", "b"], kind))
+
+    assert column == IdColumn.of(["a", "b"])
+    assert column.find("b") == 1
+    assert IdColumn.of(["b"]).find_all(column).tolist() == [-1, 0]
+
+
 def test_column_iterates_slices_and_sorts():
     column = IdColumn.of([f"{number:05}" for number in range(10_000)][::-1])
 
