@@ -74,13 +74,13 @@ class ListingTable(Mapping[str, Listing]):
 
     @classmethod
     def of(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> "ListingTable":
-        """Return listings as a table."""
+        """Return listings as a table. The keys of a mapping are their ids."""
         import pyarrow as pa
 
         if isinstance(listings, ListingTable):
             return listings
         if isinstance(listings, Mapping):
-            listings = listings.values()
+            listings = [card._replace(product_id=name) for name, card in listings.items()]
         columns = zip(*listings, strict=True) if listings else ((),) * len(Listing._fields)
         return cls(pa.table(list(map(list, columns)), schema=_schema()))
 
