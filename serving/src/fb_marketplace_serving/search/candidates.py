@@ -233,7 +233,8 @@ def _nearest_listings(
     available = len(query.photos) if rows is None else int(np.count_nonzero(rows))
     if rows is not None and rows.dtype != np.bool_:
         available = len(rows)
-    reach = 2 * top_k
+    # Few listings have several of the nearest photos.
+    reach = top_k + top_k // 2
     while True:
         count = min(max(reach, 1), max(available, 1))
         nearest = query.photos.search(query.vector, count, rows).rows
