@@ -103,7 +103,7 @@ class RowFormat:
         extra = parts.separator if self.has_extra_separator else ""
         more = rf"(?:{parts.separator}{parts.field}){{{self.fields - 1}}}"
         return re.compile(
-            f"{start}{parts.blank}{parts.field}{more}{extra}{parts.comment}{parts.end}"
+            f"{start}{parts.indent}{parts.field}{more}{extra}{parts.comment}{parts.end}"
         )
 
     @cached_property
@@ -111,7 +111,7 @@ class RowFormat:
         """Pattern of a row that goes on after the end of the text."""
         parts = _patterns(self.dialect)
         fields = rf"(?:{parts.field}{parts.separator}){{0,{self.fields}}}+"
-        return re.compile(rf"{parts.blank}{fields}(?:{parts.open_field})\Z")
+        return re.compile(rf"{parts.indent}{fields}(?:{parts.open_field})\Z")
 
 
 class _Patterns:
@@ -130,7 +130,9 @@ class _Patterns:
         escaped = [rf"{escape}[\s\S]"] if escape else []
         doubled = [quote * 2] if dialect.has_doubled_quotes else []
         self.end = r"\r?\n" if is_any_line_end else ends
-        self.separator = rf"{separator}\ *+" if dialect.skips_spaces else separator
+        # pandas skips spaces, but no tabs, before the first field as well.
+        self.indent = r"\ *+" if dialect.skips_spaces else ""
+        self.separator = separator + self.indent
         self.blank = r"(?:(?!" + separator + r")[ \t])*+"
         self.comment = rf"(?:{comment}{_repeat(ends, inner)})?" if comment else ""
         plain = _repeat(separator + ends + escape + comment, inner + escaped)
@@ -252,7 +254,7 @@ def _next_record(text: str, start: int, dialect: Dialect) -> tuple[str, int]:
     """Return the next record that is neither blank nor a comment, with its line end, and its end."""
     parts = _patterns(dialect)
     record = re.compile(
-        rf"{parts.blank}{parts.field}(?:{parts.separator}{parts.field})*+{parts.comment}{parts.end}"
+        rf"{parts.indent}{parts.field}(?:{parts.separator}{parts.field})*+{parts.comment}{parts.end}"
     )
     while start < len(text):
         match = record.match(text, start, start + MAX_ROW_CHARS)

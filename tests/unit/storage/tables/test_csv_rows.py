@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fb_marketplace.errors import UserError
@@ -138,6 +138,8 @@ def test_output_of_csv_writer_is_whole(cells):
 
 
 @given(st.text(st.sampled_from('12a,,""\n\n\r '), max_size=60))
+@example(',,"" ')
+@example(' ",",,')
 def test_any_text_is_rows_and_torn_lines(text):
     rows = parse_rows(f"{HEADER}{text}\n", detect_format(HEADER, CSVOptions()))
 
@@ -148,8 +150,12 @@ def test_any_text_is_rows_and_torn_lines(text):
 
 
 def read_by_lines(rows):
-    """Read the complete rows. Python's ``csv`` would end a line at a bare carriage return."""
-    lines = (f"{line}\n" for line in rows.data.decode().replace("\r", " ").split("\n")[:-1])
+    """Read the complete rows.
+
+    Python's ``csv`` would end a line at a bare carriage return, and refuse a blank after a closing quote.
+    """
+    text = re.sub(r'"[ \t]+(?=[,\n])', '"', rows.data.decode().replace("\r", " "))
+    lines = (f"{line}\n" for line in text.split("\n")[:-1])
     return list(csv.reader(lines, strict=True))[1:]
 
 

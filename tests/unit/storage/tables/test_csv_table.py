@@ -297,6 +297,16 @@ def test_torn_lines_change_no_other_value(write, changes):
         assert remaining[name].dropna().tolist() == expected[name].dropna().tolist()
 
 
+@pytest.mark.parametrize("blank", [" ", "  ", "\t"])
+def test_quote_after_blank_is_text(write, blank):
+    table = read_table(
+        write(f'id,name,price\n{blank}"1",oak,5\n{blank}",",,\n3,"elm"{blank},7\n'), AS_WRITTEN
+    )
+
+    assert table["name"].tolist() == ["oak", f"elm{blank}"]
+    assert table["id"].tolist() == [f'{blank}"1"', "3"]
+
+
 @pytest.mark.parametrize(("row", "count"), [("r1,1,oak,5", 4), ("1,oak", 2)])
 def test_header_of_other_length_is_reported(write, row, count):
     path = write("id,name,price\n" + f"{row}\n" * 9)
