@@ -303,8 +303,9 @@ def test_quote_after_blank_is_text(write, blank):
         write(f'id,name,price\n{blank}"1",oak,5\n{blank}",",,\n3,"elm"{blank},7\n'), AS_WRITTEN
     )
 
-    assert table["name"].tolist() == ["oak", f"elm{blank}"]
-    assert table["id"].tolist() == [f'{blank}"1"', "3"]
+    assert table["name"].tolist() == ["oak", "", f"elm{blank}"]
+    assert table["id"].tolist() == [f'{blank}"1"', "", "3"]
+    assert [bool(text) for text in table[TORN]] == [False, True, False]
 
 
 @pytest.mark.parametrize(("row", "count"), [("r1,1,oak,5", 4), ("1,oak", 2)])
