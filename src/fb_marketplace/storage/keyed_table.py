@@ -256,7 +256,11 @@ class TableWriter:
         dataset = self._read_newest()
         fragments = [fragment.metadata for fragment in dataset.get_fragments()]
         size = sum(file.file_size_bytes or 0 for item in fragments for file in item.files)
-        if dataset.version != version or len(fragments) <= size // MAX_BYTES + MAX_SMALL_FRAGMENTS:
+        if (
+            not size
+            or dataset.version != version
+            or len(fragments) <= size // MAX_BYTES + MAX_SMALL_FRAGMENTS
+        ):
             return version
         bytes_per_row = size / sum(item.physical_rows for item in fragments)
         try:

@@ -10,8 +10,9 @@ copy, so some copies and some other photos may be unreachable.
 
 import io
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from weakref import proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,9 @@ class FaissIndex:
             )
         self.faiss_index = faiss_index
         self.kind, self._base, self._coarse, self.exact = _parts(faiss_index)
-        self._cached_params = lru_cache(PARAMS_CACHE_SIZE)(self._search_params)
+        self._cached_params = lru_cache(PARAMS_CACHE_SIZE)(
+            partial(FaissIndex._search_params, proxy(self))  # a reference to self would be a cycle
+        )
         count, dimension = int(self.exact.ntotal), int(self.exact.d)
         self.matrix: NDArray[np.float32] = (
             faiss.rev_swig_ptr(self.exact.get_xb(), count * dimension).reshape(count, dimension)

@@ -199,11 +199,13 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             extra=log_fields(version=pointer.version),
         )
     return_freed_memory()
+    version = release.manifest.version
     app = create_app(release, settings, ReleaseSource(current, open_release, pointer))
+    del opening, release  # This frame lives as long as the server, but its first release must not.
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     def announce() -> None:
-        sys.stdout.write(f"fb-serve: release {release.manifest.version} at {address}\n")
+        sys.stdout.write(f"fb-serve: release {version} at {address}\n")
         sys.stdout.flush()
 
     Server(app, settings, announce).run(sockets=[listener])

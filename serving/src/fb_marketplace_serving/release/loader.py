@@ -149,7 +149,10 @@ class Release:
                 f"{file}: found photos of version {manifest.photos_version}; expected "
                 f"{canonical.VERSION}: serve it with the package version that built it, or {REPAIR}"
             )
-        folder = cache or Path(os.environ.get(CACHE_VARIABLE) or tempfile.gettempdir())
+        try:
+            folder = cache or Path(os.environ.get(CACHE_VARIABLE) or tempfile.gettempdir())
+        except FileNotFoundError as error:
+            raise cache_error(Path("temporary folder"), error) from error
         files = _fetch(lake, manifest, folder)
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
@@ -180,13 +183,13 @@ class Release:
                         else _load_model(manifest, files, parsing, load)
                     )
                 search = SearchArtifacts(**fields)
+            provenance = files["provenance"].content if "provenance" in files else None
         except ReleaseError:
             raise
         except ValueError as error:
             raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {REPAIR}") from error
         except OSError as error:
             raise cache_error(folder, error) from error
-        provenance = files.get("provenance")
         release = cls(
             manifest,
             encoder,
@@ -195,7 +198,7 @@ class Release:
             photos,
             display_photos,
             descriptions,
-            provenance.content if provenance else None,
+            provenance,
             search,
         )
         problem = next(filter(None, (check(release) for check in _CHECKS)), None)
@@ -250,7 +253,7 @@ def _load_model(
     *options: object,
 ) -> Any:
     """Load artifacts into memory, or share those of another open release, if they are the same."""
-    key = (*(manifest.artifacts[name].sha256 for name in names), *options)
+    key = (*names, *(manifest.artifacts[name].sha256 for name in names), *options)
     model = _models.get(key)
     if model is None:
         model = load(*(files[name].read_all() for name in names))

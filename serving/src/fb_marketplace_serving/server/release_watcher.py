@@ -94,7 +94,7 @@ class ReleaseWatcher(Generic[Opened]):
             served_version: returns the version that is served.
             swap: called with each opened release.
             reject: called once for each rejected release.
-            trim: called on a thread some time after a release was opened, to free memory.
+            trim: called on a thread some time after a release was opened or rejected, to free memory.
         """
         is_trimmed = True
         while True:
@@ -102,10 +102,13 @@ class ReleaseWatcher(Generic[Opened]):
             if not is_trimmed:
                 is_trimmed = True
                 await asyncio.get_running_loop().run_in_executor(self._pool, trim)
+            rejected_at = self._rejected_at
             opened = await self._poll(served_version(), reject)
             if opened is not None:
                 swap(opened)
+            if opened is not None or self._rejected_at != rejected_at:
                 is_trimmed = False
+            del opened
 
     async def _poll(self, served: str, reject: Callable[[ReleaseRejection], None]) -> Opened | None:
         pointer = None
@@ -145,7 +148,11 @@ class ReleaseWatcher(Generic[Opened]):
         future = asyncio.get_running_loop().run_in_executor(self._pool, function)
         done, _ = await asyncio.wait([future], timeout=timeout)
         if done:
-            return future.result()
+            try:
+                return future.result()
+            finally:
+                # The traceback of an error refers to this frame, and through it to the failed release.
+                del future, done
         self.close()
         self._pool = make_thread_pool(1, "open", PHOTO_NICENESS)
         self._stuck.add(future)

@@ -26,9 +26,17 @@ class IdColumn(Sequence[str]):
     """
 
     def __init__(self, array: Any) -> None:
-        """Wrap an array of strings, of any Arrow type, without missing values."""
+        """Wrap an array of strings, of any Arrow type, without missing values.
+
+        Raises:
+            ValueError: the values are not strings.
+        """
         import pyarrow as pa
 
+        kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+        is_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+        if len(array) and not any(check(kind) for check in is_text):
+            raise ValueError(f"found ids of type {array.type}; expected text")
         # Arrays of different types are never equal, and pandas writes large strings.
         self.array = array if array.type == pa.string() else array.cast(pa.string())
 

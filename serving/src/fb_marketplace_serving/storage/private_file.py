@@ -9,6 +9,7 @@ needs space on a disk, but memory only for the parts that are read, which the sy
 import io
 import mmap
 import tempfile
+import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ byte makes a whole piece resident: with writes of a megabyte, 88 vectors took 70
 
 
 _mapped: Final[WeakSet[mmap.mmap]] = WeakSet()
+_mapped_lock: Final = threading.Lock()
 
 
 def release_pages() -> None:
@@ -36,7 +38,9 @@ def release_pages() -> None:
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
-    for content in list(_mapped):
+    with _mapped_lock:
+        contents = list(_mapped)
+    for content in contents:
         content.madvise(mmap.MADV_DONTNEED)
 
 
@@ -96,7 +100,8 @@ class PrivateFile(io.RawIOBase):
         if not self._stream.tell():
             return b""  # An empty file cannot be mapped.
         content = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
-        _mapped.add(content)
+        with _mapped_lock:
+            _mapped.add(content)
         return content
 
     def read_all(self) -> bytes:

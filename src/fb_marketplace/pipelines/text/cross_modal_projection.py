@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.evaluation.query_text import shorten_title
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import ProjectionParameters
 from fb_marketplace.skipping import InsufficientDataError
@@ -100,7 +101,9 @@ def train_projection(
     known = vision_features.read(["image_id"]).column("image_id").to_pandas()
     present = splits[splits["image_id"].isin(known)]
     train, validation = (
-        _make_pairs(encoder, texts, vision_features, products, present, split, max_listings)
+        _make_pairs(
+            encoder, texts, vision_features, products, present, split, max_listings, parameters.seed
+        )
         for split, max_listings in (
             ("train", parameters.max_listings),
             ("validation", parameters.max_validation_listings),
@@ -117,9 +120,11 @@ def _make_pairs(
     splits: pd.DataFrame,
     split: str,
     max_listings: int,
+    seed: int,
 ) -> Pairs:
     rows = splits[splits["split"] == split].sort_values(["product_id", "image_id"])
-    ids = rows["product_id"].unique()[:max_listings]
+    ids = rows["product_id"].unique()
+    ids = ids[sample_rows(ids.tolist(), max_listings, seed)]
     if not len(ids):
         raise InsufficientDataError(f"the {split} split has no listing with a photo")
     rows = rows[rows["product_id"].isin(ids)]

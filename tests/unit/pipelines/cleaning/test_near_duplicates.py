@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import pytest
@@ -278,7 +279,7 @@ def blank_jpegs(rows: Sequence[int]) -> list[bytes]:
     return [stored(Image.new("RGB", (64, 64)))] * len(rows)
 
 
-def test_only_new_pairs_are_compared() -> None:
+def test_only_new_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     jpegs = [stored(change(scene(1))) for change in CHANGES.values()]
     hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs])
     digests = [sha256(jpeg).hexdigest() for jpeg in jpegs]
@@ -298,7 +299,19 @@ def test_only_new_pairs_are_compared() -> None:
     again, _ = find(9, before)
     assert (again, loaded) == (scratch, set())
 
+    calls: list[float] = []
+    agreement = near_duplicates.alignment_agreement
+
+    def counted(*args: Any) -> float:
+        calls.append(agreement(*args))
+        return calls[-1]
+
+    monkeypatch.setattr(near_duplicates, "alignment_agreement", counted)
     grown, comparisons = find(11, before)
-    new = {digests.index(comparisons.digests[row]) for row in comparisons.pairs.ravel()}
+    new = digest_pairs(comparisons) - digest_pairs(before)
+    assert 0 < len(calls) == len(new) < len(comparisons.pairs)
     assert grown == find(11)[0]
-    assert loaded <= new
+
+
+def digest_pairs(found: Comparisons) -> set[tuple[str, str]]:
+    return {(found.digests[one], found.digests[other]) for one, other in found.pairs.tolist()}

@@ -1,5 +1,8 @@
 """Each kind of index against comparing with every row."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from support.builders.brute_force import APPROXIMATE, COUNT, brute_force, drawn
@@ -186,3 +189,16 @@ def test_hnsw_with_fewer_axes_searches_deeper(leaning):
 
     expected = [set(brute_force(leaning, query, 150)[0]) for query in leaning[:20]]
     assert sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)) > 0.98 * 20 * 150
+
+
+def test_index_is_freed_at_once(matrix):
+    index = FaissIndex(flat_index([matrix]))
+    index.nearest(matrix[:1], 1)
+    reference = weakref.ref(index)
+
+    gc.disable()
+    try:
+        del index
+        assert reference() is None
+    finally:
+        gc.enable()

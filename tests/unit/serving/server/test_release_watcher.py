@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -152,3 +154,24 @@ def test_pointer_with_another_checksum_is_opened_again(lake):
 
     assert served == ["v1"]
     assert [refusal.version for refusal in refused] == ["v1"]
+
+
+def test_rejected_release_is_freed(lake):
+    class Opened(set):  # has weak references
+        pass
+
+    freed = []
+
+    def fail(pointer):
+        opened = Opened()
+        weakref.finalize(opened, freed.append, pointer.version)
+        raise ReleaseError("damaged")
+
+    lake.open = fail
+    gc.disable()
+    try:
+        follow(lake, pointing(lake, "v2"))
+    finally:
+        gc.enable()
+
+    assert freed == ["v2"]
