@@ -43,11 +43,7 @@ class IdColumn(Sequence[str]):
     @classmethod
     def of(cls, ids: Iterable[str]) -> Self:
         """Return a column of ids."""
-        import pyarrow as pa
-
-        if isinstance(ids, cls):
-            return ids
-        return cls(pa.array(ids if isinstance(ids, Sequence) else list(ids), pa.string()))
+        return ids if isinstance(ids, cls) else cls(text_array(ids))
 
     @cached_property
     def is_ascending(self) -> bool:
@@ -125,6 +121,16 @@ class IdColumn(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"IdColumn({self.array.to_pylist() if len(self) < 10 else f'{len(self):,} ids'})"
+
+
+def text_array(values: Iterable[str]) -> Any:
+    """Return an Arrow array of strings."""
+    import pyarrow as pa
+
+    # Not pa.array: it imports pandas if it is installed, which takes seconds.
+    builder = pa.lib.StringBuilder()
+    builder.append_values(list(values))
+    return builder.finish()
 
 
 def column_of(table: "pa.Table", name: str) -> Any:

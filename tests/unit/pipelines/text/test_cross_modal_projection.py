@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load
 
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.pipelines.text.cross_modal_projection import (
     Layers,
     Pairs,
@@ -153,7 +154,8 @@ def test_group_members_are_no_negatives(files, market, projecting):
 def test_training_listings_are_limited(files, market, projecting):
     texts, table, products, splits = market()
     values = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
-    few = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()[:5]
+    ids = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()
+    few = ids.iloc[sample_rows(ids.tolist(), 5, projecting.seed)]
     validation = splits[splits["split"] == "validation"]["product_id"]
     some = sorted({*few, *validation.drop_duplicates().sort_values()[:5]})
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.storage.columns import IdColumn, column_of, to_numpy
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, text_array, to_numpy
 from fb_marketplace_serving.storage.parquet import read_parquet
 from fb_marketplace_serving.storage.private_file import Content
 
@@ -84,7 +84,7 @@ class ListingFeatures:
             raise ListingFeaturesError(
                 f"found {len(product_ids):,} listings with ids that are not sorted or not unique"
             )
-        names = families if isinstance(families, pa.Array) else pa.array(families, pa.string())
+        names = families if isinstance(families, pa.Array) else text_array(families)
         # Numbers in the order of appearance.
         numbers = names.dictionary_encode().indices
         return cls(

@@ -19,7 +19,7 @@ from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.listings.listing import IMPLAUSIBLE, Listing, ListingTable
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
 from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names
-from fb_marketplace_serving.storage.columns import IdColumn, column_of, to_numpy
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, text_array, to_numpy
 
 Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64]
@@ -132,7 +132,7 @@ class ListingStore:
         )
         self.root_of_path = self.root[self._by_path[self._path_starts[:-1]]].astype(np.int64)
         self.price = to_numpy(columns["price"], pa.float64(), np.nan)
-        is_meant = pc.invert(pc.is_in(columns["price_flag"], pa.array(IMPLAUSIBLE)))
+        is_meant = pc.invert(pc.is_in(columns["price_flag"], text_array(IMPLAUSIBLE)))
         self.meant_price = np.where(to_numpy(is_meant, pa.uint8(), 0), self.price, np.nan)
         self.created_at = to_numpy(columns["created_at"], pa.float64(), np.nan)
         self.listing_of_row = self.product_ids.find_all(index.product_ids).astype(np.int32)
@@ -379,10 +379,9 @@ def _next_parts(
     paths: Sequence[str], categories: tuple[str, ...]
 ) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the paths cut to one part below the selected categories, and the index of each in these."""
-    import pyarrow as pa
 
     parts = [_next_part(path, categories) for path in paths]
-    return _encode_labels(pa.array(parts, pa.string()))
+    return _encode_labels(text_array(parts))
 
 
 def _next_part(path: str, categories: Sequence[str]) -> str:
