@@ -41,7 +41,7 @@ from fb_marketplace.sample.bucket import generate_bucket
 
 BIN: Final = Path(sys.executable).parent
 FROZEN: Final = {"vision.fine_tuning.epochs": 0}
-"""Recipe of ``--photos generated``: frozen features and a head, beside ``--env=sample``."""
+"""Recipe of ``--photos generated``: frozen features and a head, in addition to ``--env=sample``."""
 
 TINY: Final = FROZEN | {
     "vision.backbone": "cnn",

@@ -1,4 +1,4 @@
-"""Time a night: listings are added, changed and removed; the run is killed in the middle, and resumed.
+"""Time a nightly run: listings are added, changed and removed; the run is killed and resumed.
 
     python benchmarks/long/night.py RAW LAKE                   # changes RAW
     python benchmarks/long/night.py RAW LAKE --copy FOLDER     # changes a copy, with links to the photos

@@ -33,7 +33,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    max_active_tasks=1,  # a stage uses all cores, and two runs on one lake may be in conflict
+    max_active_tasks=1,  # a stage uses all cores, and two runs on one lake may conflict
     default_args={
         "retries": 1,  # a killed stage resumes
         "retry_delay": timedelta(minutes=5),

@@ -28,7 +28,7 @@ ROW_NUMBER: Final = "row"
 """Column that changes in all later rows if a listing is removed."""
 
 CONTENT_COLUMNS: Final = "content_columns"
-"""Metadata of a Lance table whose keys also depend on something else than its content, such as ETags of
+"""Metadata of a Lance table whose keys also depend on something other than its content, such as ETags of
 files: columns with the content."""
 
 RECIPE_COLUMNS: Final = "recipe_columns"

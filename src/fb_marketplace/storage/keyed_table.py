@@ -27,7 +27,8 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 """Approximate maximum size of a compacted file: a million photos in one file would be gigabytes."""
 
 MAX_SMALL_FRAGMENTS: Final = 12
-"""Number of fragments beyond those of ``MAX_BYTES`` each that a table may have before it is compacted."""
+"""Number of fragments that a table may have, in addition to full ones of ``MAX_BYTES``, before it is
+compacted."""
 
 VECTORS_PER_READ: Final = 16384
 
@@ -81,7 +82,7 @@ class Table:
         import numpy as np
 
         matrix = np.empty((0, 0), np.float32)
-        # In parts, since a read has several copies of its rows in memory.
+        # In parts, since a read holds several copies of its rows in memory.
         for start in range(0, len(rows), VECTORS_PER_READ):
             part = rows[start : start + VECTORS_PER_READ]
             lists = self.take(part, [column]).column(column).combine_chunks()

@@ -147,7 +147,7 @@ def many(*spans):
 
 @pytest.fixture
 def fragmented(url):
-    """The table with 300 fragments of ten rows, of which one commit made each hundred."""
+    """The table with 300 fragments of ten rows, written in three commits of 100 fragments."""
     dataset = lance.dataset(url)
     for hundred in range(3):
         parts = [

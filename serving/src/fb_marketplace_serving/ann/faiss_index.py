@@ -23,7 +23,7 @@ Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 PARAMS_CACHE_SIZE: Final = 64
-"""Search parameters that are stored, by the number of rows and the effort."""
+"""Number of cached search parameters, one per number of rows and effort."""
 
 EF_SEARCH_PER_ROW: Final = 3
 """Minimum efSearch per requested row, if more rows are requested than the settings were tuned for."""

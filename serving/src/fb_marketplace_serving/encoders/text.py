@@ -23,8 +23,8 @@ MAX_TOKENS: Final = 128
 """Maximum tokens of a text, as in training. The rest of a longer text is ignored."""
 
 CACHE_SIZE: Final = 4096
-"""Texts whose embeddings are stored, about 2 kB each. The pages, orders and filters of a search, and
-frequent searches, have the same text."""
+"""Number of texts with cached embeddings, about 2 kB each. Frequent searches repeat a text, and so do the
+pages, orders and filters of one search."""
 
 
 class TextEncoderError(ValueError):
@@ -127,7 +127,7 @@ class TextEncoder:
         return TextEncoding(text, text_to_image)
 
     def clear_cache(self) -> None:
-        """Forget the embeddings of earlier texts."""
+        """Remove all cached embeddings."""
         self._cached.cache_clear()
 
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:

@@ -22,7 +22,7 @@ MAX_READ_BYTES: Final = 4 * 1024 * 1024
 """Larger files are copied in blocks, each of which is a request in an object store."""
 
 FETCH_THREADS: Final = 4
-"""Files that are copied and verified at once. Copying and hashing release Python's lock."""
+"""Number of files that are copied and verified at once. Copying and hashing release the GIL."""
 
 
 def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:

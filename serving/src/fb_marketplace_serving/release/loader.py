@@ -103,7 +103,7 @@ class Release:
             manifest_sha256: checksum of the manifest of that version; None if it is unknown.
             encoder_threads: threads per batch of the encoder.
             cache: folder for private copies of the files, which are mapped into memory. They have no names,
-                and vanish with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
+                and are deleted with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
                 temporary files.
 
         Raises:
@@ -392,7 +392,7 @@ def _distance(index: Index, embedding: NDArray[np.float32], image_id: str) -> fl
 
 
 def _then_release_pages(check: Check) -> Check:
-    """Return a check after which the ids that it has read are not resident."""
+    """Return a check that releases, at its end, the mapped pages that it has read."""
 
     def run(release: Release) -> str | None:
         try:

@@ -173,8 +173,8 @@ TABLES: Final[dict[str, Loader]] = {
     ),
     "price_insights": (("price_insights",), PriceInsightTable.from_bytes),
 }
-"""Fields of :class:`SearchArtifacts` that grow with the listings. Loaded from private files, and from the
-folder for more of these."""
+"""Fields of :class:`SearchArtifacts` that grow with the listings. Their loaders take private files, and a
+folder for further ones."""
 
 MODELS: Final[dict[str, Loader]] = {
     "gazetteer": (("gazetteer",), Gazetteer.from_bytes),
@@ -182,4 +182,4 @@ MODELS: Final[dict[str, Loader]] = {
     "ranker": (("ranker",), Ranker.from_bytes),
     "relevance_model": (("relevance_model",), RelevanceModel.from_bytes),
 }
-"""The other fields. Loaded from bytes. Most releases share those of the one before."""
+"""The other fields. Loaded from bytes. Most releases share them with the previous release."""

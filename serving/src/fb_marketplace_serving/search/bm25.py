@@ -82,7 +82,7 @@ class TermMatches(NamedTuple):
         return self._look_up(self.group, documents)
 
     def scores_of(self, documents: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the scores of documents, 0 without any of the terms: float32, (documents,)."""
+        """Return the scores of documents, 0 for those without any of the terms: float32, (documents,)."""
         return self._look_up(self.scores, documents)
 
     def _look_up(self, values: NDArray[Any], documents: NDArray[np.integer]) -> NDArray[Any]:

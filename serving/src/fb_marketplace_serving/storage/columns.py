@@ -140,12 +140,12 @@ def column_of(table: "pa.Table", name: str) -> Any:
 
 
 def to_numpy(array: Any, kind: Any, missing: float) -> NDArray[Any]:
-    """Return an Arrow array as NumPy's, with a value in place of missing ones.
+    """Return an Arrow array as a NumPy array, with a value in place of missing ones.
 
     Args:
         array: an array of numbers.
         kind: the Arrow type of the result.
-        missing: stands for a missing value.
+        missing: the value in place of missing ones.
     """
     import pyarrow as pa
 

@@ -23,7 +23,8 @@ _PROCESS_FILES: Final = Path("/dev/fd")
 
 _WRITE_BYTES: Final = 65_536
 """Bytes of a write. Linux keeps a file in memory in pieces as large as its writes, and one read of a mapped
-byte makes a whole piece resident: with writes of a megabyte, 88 vectors took 70 MB, so they take 6."""
+byte makes a whole piece resident: reading 88 vectors took 70 MB with writes of a megabyte, and takes 6 MB
+with this size."""
 
 
 _mapped: Final[WeakSet[mmap.mmap]] = WeakSet()
@@ -31,7 +32,7 @@ _mapped_lock: Final = threading.Lock()
 
 
 def release_pages() -> None:
-    """Take the pages of mapped contents out of the resident memory, and return free memory of Arrow.
+    """Remove the pages of mapped contents from resident memory, and return Arrow's free memory.
 
     Opening a release reads all ids once; searches read few of them. Pages are mapped again when needed.
     """
@@ -65,7 +66,7 @@ class PrivateFile(io.RawIOBase):
 
     @classmethod
     def of(cls, blocks: Iterable[bytes], folder: Path | None = None) -> Self:
-        """Create a file with a content, block by block.
+        """Create a file from blocks of content.
 
         Raises:
             OSError: the folder is missing or cannot be written, or the disk is full.

@@ -23,7 +23,7 @@ from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import Table
 
 PHOTOS_PER_BATCH: Final = 20_000
-"""Photos whose thumbnails are in memory at a time, 12 kB each."""
+"""Number of photos whose thumbnails are in memory at a time, 12 kB each."""
 
 
 def predict_from_pixels(

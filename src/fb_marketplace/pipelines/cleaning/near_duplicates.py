@@ -6,8 +6,9 @@ that a watermark may cover. Brightness and contrast do not matter. A second shot
 duplicate: its alignment also needs a rotation or a shear, or its details differ.
 
 Two photos are candidates if their most similar windows differ in few bits, and their three most similar
-ones too. The first condition alone holds for ever more unrelated photos as their number grows; they would
-displace real duplicates among the ``max_candidates`` most similar photos that each photo is compared with.
+ones too. As the number of photos grows, more and more unrelated pairs meet the first condition alone. They
+would displace real duplicates among the ``max_candidates`` most similar photos that each photo is compared
+with.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -249,9 +250,9 @@ def candidate_pairs(
 ) -> NDArray[np.int64]:
     """Return pairs of photos with similar hashes.
 
-    Each photo is in a pair with its ``max_candidates`` most similar photos, and with the photos that it is
-    among the most similar of. The similarity is the mean distance of the three most similar windows; of
-    equally similar photos, the first ones count.
+    Each photo is in a pair with its ``max_candidates`` most similar photos, and with each photo that has it
+    among its own most similar ones. The similarity is the mean distance of the three most similar windows;
+    of equally similar photos, the first ones count.
 
     The search compares the hashes that are equal in 16 bits, for several samples of 16 bits, and misses
     about 1 of 200 similar pairs.
@@ -293,7 +294,7 @@ def _similar_windows(
                     for ones, others in similar_codes(
                         Buckets(query, sample), buckets, max_distance
                     ):
-                        # Equal keys of an earlier sample have given this pair already.
+                        # An earlier sample with equal keys has already yielded this pair.
                         changes = query[ones] ^ codes[others]
                         is_first = np.ones(len(changes), dtype=bool)
                         for earlier in samples[:number]:

@@ -270,7 +270,7 @@ def _photo_requests(
     display_keys: KeyArray | None,
     is_stored: NDArray[np.bool_],
 ) -> Iterator[PhotoRequest]:
-    """Yield a request for each new photo: all at once would take a kilobyte each."""
+    """Yield a request for each new photo. In a list, each would take a kilobyte."""
     import pyarrow as pa
 
     photos = matched_photos[PHOTO_COLUMNS].iloc[new].itertuples(index=False)

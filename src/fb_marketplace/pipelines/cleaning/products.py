@@ -143,7 +143,8 @@ def select_labels(
 ) -> pd.DataFrame:
     """Return the listings whose root category is a class of the classifiers.
 
-    A change of the classes trains again. So a class of an earlier run remains one until half of the limit.
+    A change of the classes trains the models again. So an existing class is dropped only if it has fewer
+    than half of the limit.
 
     Args:
         product_categories: category of each listing.

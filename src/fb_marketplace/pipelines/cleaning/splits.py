@@ -111,8 +111,8 @@ def record_split_history(
 ) -> pd.DataFrame:
     """Add the listings in train and validation to the history of all listings that were ever there.
 
-    Models remember listings that are gone. The history recognizes them if they come back, also under
-    another id with the same photo or description.
+    Models may have learned from listings that are gone. The history recognizes them if they come back,
+    even under another id with the same photo or description.
 
     Args:
         products: the listings.
@@ -181,7 +181,7 @@ def _shared_digests(
 ) -> pd.DataFrame:
     """Return ``product_id`` and ``shared``, a digest, of each photo and description that may join listings.
 
-    Those of more listings than the limit are left out, also photos with so many near-duplicates.
+    Those of more listings than the limit are left out, and so are photos with that many near-duplicates.
     """
     photos = image_products.merge(
         duplicate_groups[["image_id", "group"]], on="image_id", how="left"

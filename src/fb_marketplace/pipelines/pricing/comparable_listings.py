@@ -59,7 +59,7 @@ def find_comparable_listings(
     """Find the most similar listings of other families, at most one per family.
 
     Without the limit, a seller who lists an item ten times would count ten times. In a market with more
-    than ``MAX_COMPARED`` listings, some 3 % of the most similar are missed.
+    than ``MAX_COMPARED`` listings, about 3 % of the most similar are missed.
 
     Args:
         vectors: float32, (listings, dimension), of unit length.

@@ -92,7 +92,7 @@ def read_feedback(
 
 
 def count_clicks(feedback: pd.DataFrame, splits: pd.DataFrame, parameters: RankerParameters) -> int:
-    """Return how often the usable clicks have doubled since they were enough to train on.
+    """Return the level of the usable clicks, which rises by one each time they double.
 
     The level is part of the ranker's recipe: a new level trains it again.
 

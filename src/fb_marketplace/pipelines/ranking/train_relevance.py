@@ -207,7 +207,8 @@ def _rows(
 ) -> _Rows:
     """Return the listings of searches: candidates, relevant ones, and a sample of all others.
 
-    Listings that are no candidates are sampled, and have the weight of those that they stand for.
+    Listings that are not candidates are sampled, and weighted by the number of listings that they
+    represent.
     """
     indexes, chance = corpus.indexes, np.random.default_rng(parameters.seed)
     parts: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]] = []

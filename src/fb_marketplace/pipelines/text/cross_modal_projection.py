@@ -26,7 +26,7 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 Floats = NDArray[np.float32]
 
 TITLES_PER_BATCH: Final = 1024
-"""Titles that are compared with all photos at a time."""
+"""Number of titles that are compared with all photos at a time."""
 
 
 class Layers(NamedTuple):

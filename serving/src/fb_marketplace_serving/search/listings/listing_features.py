@@ -67,7 +67,7 @@ class ListingFeatures:
 
         Args:
             product_ids: the listings.
-            families: name of the family of each, a sequence or an Arrow array.
+            families: name of the family of each listing, a sequence or an Arrow array.
             latitude: degrees north.
             longitude: degrees east.
             description_words: length of the description.

@@ -343,7 +343,7 @@ def _sorted_columns(listings: ListingTable, product_ids: IdColumn) -> dict[str, 
 
 
 def _encode_labels(names: Any) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Return the distinct names, sorted, and the index of each in these.
+    """Return the distinct names, sorted, and the index of each name among them.
 
     Args:
         names: an Arrow array of strings.

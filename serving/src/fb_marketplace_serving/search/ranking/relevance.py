@@ -197,8 +197,8 @@ class RelevanceFeatures:
         the share in the text.
 
         Returns:
-            float64, (points, features), and bool, (steps + 1, steps + 1), the points of the grid that they
-            are of: shares in the title and in the text.
+            float64, (points, features), and bool, (steps + 1, steps + 1), the grid points that the rows
+            belong to: shares in the title and in the text.
         """
         steps = np.arange(SHARE_STEPS + 1)
         is_point = steps[:, np.newaxis] <= steps
@@ -213,7 +213,7 @@ class RelevanceFeatures:
         return rows, is_point
 
     def with_shares(self, is_point: Mask) -> Positions:
-        """Return the listings whose shares of the terms, rounded up, are some points: int64, sorted."""
+        """Return the listings whose shares of the terms, rounded up, are in the mask: int64, sorted."""
         if self._matches is None:
             return np.empty(0, np.int64)
         title, text = (
@@ -395,7 +395,7 @@ class Relevance:
         return chosen, positions[others[order] - len(candidates)]
 
     def _possible(self, minimum: float) -> Positions:
-        """Return listings that may reach a probability, all that do, and few others: int64, sorted."""
+        """Return all listings that reach a probability, and few others: int64, sorted."""
         features = self._features
         silent, silent_group = features.without_terms()
         best, is_point = features.at_best()

@@ -44,7 +44,7 @@ def return_freed_memory() -> None:
 
 
 def trim_memory() -> None:
-    """Return memory to the system that a release needed only while it was opened, and garbage."""
+    """Collect garbage, and return memory to the system that was needed only to open a release."""
     gc.collect()
     release_pages()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

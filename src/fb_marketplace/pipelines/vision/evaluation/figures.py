@@ -65,7 +65,7 @@ def plot_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
 
 
 def plot_drift(drift_report: dict[str, Any]) -> bytes:
-    """Plot the shares of the categories at the training and today; returns a PNG."""
+    """Plot the shares of the categories at training time and today; returns a PNG."""
     mix = drift_report["label_mix"]
     figure, axes = new_figure(height=1.5 + 0.4 * len(mix["today"]))
     rows = np.arange(len(mix["today"]))
