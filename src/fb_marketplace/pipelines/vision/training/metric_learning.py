@@ -68,9 +68,15 @@ def fit_head(
     generator = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
     features = torch.from_numpy(pairs.features)
-    mean, deviation = _mean_and_deviation(features[torch.from_numpy(pairs.training)])
-    scaled = (features - mean) / deviation
-    head = _initialize(scaled[torch.from_numpy(pairs.training)], config.dimension)
+    training = features[torch.from_numpy(pairs.training)]
+    mean, deviation = _mean_and_deviation(training)
+    head = _initialize(training.sub_(mean).div_(deviation), config.dimension)
+    del training  # Not all features are scaled at once either: they may take gigabytes.
+
+    def scaled(rows: NDArray[np.int64]) -> torch.Tensor:
+        return (features[rows] - mean) / deviation
+
+    validation = scaled(pairs.validation)
     per_epoch = max(1, len(positives) // config.listings_per_batch)
     optimizer = torch.optim.AdamW(
         head.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -89,14 +95,14 @@ def fit_head(
             losses = []
             for _ in range(per_epoch if epoch else 0):
                 rows = _sample_batch(positives, pairs.paths, config, generator)
-                loss = compute_loss(head(dropout(scaled[rows], config.dropout)), rows)
+                loss = compute_loss(head(dropout(scaled(rows), config.dropout)), rows)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
                 losses.append(loss.item())
             with torch.no_grad():
-                embeddings = head(scaled[pairs.validation]).numpy()
+                embeddings = head(validation).numpy()
             recall = float(first_hits(embeddings, pairs).mean())
             trained = {"training_loss": float(np.mean(losses))} if losses else {}
             history.append({"epoch": epoch, **trained, "validation_recall_at_1": recall})
@@ -156,12 +162,12 @@ def _mean_and_deviation(features: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 def _initialize(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
     """Build a head of principal components, each divided by the square root of its deviation.
 
-    Rows beyond the number of components are zero.
+    Rows beyond the number of components are zero. ``scaled`` is overwritten.
     """
     features = scaled.shape[1]
     head = EmbeddingHead(features, dimension)
     rank = min(dimension, *scaled.shape)
-    _, deviations, directions = torch.svd_lowrank(scaled / len(scaled) ** 0.5, q=rank, niter=4)
+    _, deviations, directions = torch.svd_lowrank(scaled.div_(len(scaled) ** 0.5), q=rank, niter=4)
     used = deviations > MIN_RELATIVE_DEVIATION * deviations[0]
     components = (directions[:, used] / deviations[used] ** 0.5).T * features**-0.25
     with torch.no_grad():
