@@ -1,9 +1,7 @@
 """Studies of an objective that takes no time: the nearer to 0.5, the better."""
 
-import os
 import signal
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,7 +144,7 @@ def test_timeout_leaves_trial_of_current_values(run, settings, caplog):
 def interrupt_at(position):
     def interrupt(number):
         if number == position:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     return interrupt
 
@@ -164,9 +162,9 @@ def test_interrupt_ends_search_with_results(run):
 def test_second_interrupt_ends_run(run):
     def interrupt_twice(number):
         if number in (2, 3):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)  # Otherwise the two may be delivered as one.
-            os.kill(os.getpid(), signal.SIGINT)
+            # Not os.kill: another thread may receive both as one.
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         run(before_each=interrupt_twice)
