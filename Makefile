@@ -25,6 +25,8 @@ EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_p
 
 # Tests run in two processes, one per core; more threads would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
+# A test may take this long; then the stacks of all threads are printed and pytest ends.
+TIMEOUT = $(TEST_SECONDS:%=-o faulthandler_timeout=%)
 HALF := tests/e2e tests/unit/pipelines/vision tests/unit/pipelines/text $(addprefix tests/unit/,diagnostics hooks lifecycle ml)
 SLOW_HALF := $(addprefix tests/e2e/test_,$(addsuffix .py,concurrent_runs durability embedding_reuse full_run killed_stages local_and_s3 \
     odd_markets partial_runs retraining))
@@ -66,19 +68,19 @@ run: $(READY)  ## run the full pipeline (on sample data if there is none) and pr
 	@$(BIN)/fb-marketplace summary
 
 test: $(READY)  ## run the tests (five minutes on two cores)
-	$(IN_HALVES)
+	$(IN_HALVES) TEST_SECONDS=600
 
 test-slow: $(READY)  ## run the slow tests (tens of seconds each)
-	$(IN_HALVES) MARKED="-m slow" HALF="$(SLOW_HALF)"
+	$(IN_HALVES) TEST_SECONDS=1800 MARKED="-m slow" HALF="$(SLOW_HALF)"
 
 test-half: $(READY)
-	$(BIN)/pytest --durations=12 $(MARKED) $(HALF)
+	$(BIN)/pytest --durations=12 $(TIMEOUT) $(MARKED) $(HALF)
 
 test-other-half: $(READY)
-	$(BIN)/pytest --durations=12 $(MARKED) $(addprefix --ignore=,$(HALF))
+	$(BIN)/pytest --durations=12 $(TIMEOUT) $(MARKED) $(addprefix --ignore=,$(HALF))
 
 test-page: $(READY)  ## test the page in headless Chromium (apt-get install chromium)
-	$(BIN)/pytest -m external tests/page
+	$(BIN)/pytest -m external -o faulthandler_timeout=300 tests/page
 
 test-real: $(READY)  ## test on a folder of real listings: make test-real REAL=<folder>
 	REAL=$(REAL) $(BIN)/pytest -m external -s tests/e2e/test_real_listings.py

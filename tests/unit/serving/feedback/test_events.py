@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -178,9 +179,11 @@ def test_event_over_queue_limit_is_dropped_and_counted(tmp_path, fates, monkeypa
 
 def test_queue_slot_is_free_after_write(tmp_path, fates):
     log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue_size=1)
+    deadline = time.monotonic() + 10
     for _ in range(3):
         while not log.add("clicks", click(), "someone"):
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     log.close()
 
     assert len((tmp_path / "clicks-2026-03-01.jsonl").read_text().splitlines()) == 3
