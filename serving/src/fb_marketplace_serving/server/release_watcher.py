@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.pointer import Pointer
-from fb_marketplace_serving.server.inference.threads import PHOTO_NICENESS, make_thread_pool
+from fb_marketplace_serving.server.inference.threads import BACKGROUND_NICENESS, make_thread_pool
 
 Opened = TypeVar("Opened")
 Result = TypeVar("Result")
@@ -65,7 +65,7 @@ class ReleaseWatcher(Generic[Opened]):
         self._poll_seconds = poll_seconds
         self._timeout = timeout
         self._served = served
-        self._pool = make_thread_pool(1, "open", PHOTO_NICENESS)
+        self._pool = make_thread_pool(1, "open", BACKGROUND_NICENESS)
         self._stuck: set[asyncio.Future[Any]] = set()
         self._rejected_at = 0.0
         self._read_at = monotonic()
@@ -154,7 +154,7 @@ class ReleaseWatcher(Generic[Opened]):
                 # The traceback of an error refers to this frame, and through it to the failed release.
                 del future, done
         self.close()
-        self._pool = make_thread_pool(1, "open", PHOTO_NICENESS)
+        self._pool = make_thread_pool(1, "open", BACKGROUND_NICENESS)
         self._stuck.add(future)
         future.add_done_callback(self._forget)
         raise ReleaseError(

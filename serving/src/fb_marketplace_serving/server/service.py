@@ -7,7 +7,7 @@ own, so that too many of one kind do not delay the others. Each stage is bounded
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -36,10 +36,12 @@ from fb_marketplace_serving.server.inference.admission import (
     Pace,
 )
 from fb_marketplace_serving.server.inference.batching import Batcher, EncodedPhoto
+from fb_marketplace_serving.server.inference.decoding_process import DecodingProcess
 from fb_marketplace_serving.server.inference.threads import (
-    LARGE_PHOTO_NICENESS,
+    BACKGROUND_NICENESS,
     PHOTO_NICENESS,
     SEARCH_NICENESS,
+    FairThreadPool,
     make_thread_pool,
     trim_memory,
 )
@@ -74,10 +76,11 @@ _READERS: Final = 8
 
 
 class _Lane(NamedTuple):
-    """Slots and threads of a kind of photo."""
+    """Slots, threads and decoder of a kind of photo."""
 
     admission: Admission
-    threads: ThreadPoolExecutor
+    threads: Executor
+    canonicalize: Callable[[bytes], bytes]
 
 
 class ReleaseSource(NamedTuple):
@@ -133,11 +136,16 @@ class Service:
         self._reads = Admission(slots * READS_PER_SLOT, share)
         # Photos are decoded and encoded by the same threads. There are as many as for searches: with more,
         # photos would get more of a busy core.
-        photo_threads = make_thread_pool(cores(), "photo", PHOTO_NICENESS)
-        self._small = _Lane(Admission(slots, share), photo_threads)
+        self._small = _Lane(
+            Admission(slots, share),
+            FairThreadPool(cores(), "photo", PHOTO_NICENESS),
+            lambda data: canonical.canonicalize(data, settings.limits),
+        )
+        self._decoder = DecodingProcess(settings.limits)
         self._large = _Lane(
             Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
-            make_thread_pool(1, "large-photo", LARGE_PHOTO_NICENESS),
+            make_thread_pool(1, "large-photo", BACKGROUND_NICENESS),
+            self._decoder.canonicalize,
         )
         self.metrics = Metrics(
             {
@@ -160,7 +168,7 @@ class Service:
             if settings.feedback_dir
             else None
         )
-        self._searchers = make_thread_pool(cores(), "search", SEARCH_NICENESS)
+        self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
         self._readers = make_thread_pool(_READERS, "read", SEARCH_NICENESS)
         self.current = self._prepare(release)
         self._watcher = (
@@ -197,13 +205,10 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads. Queued feedback is written first."""
-        for pool in (
-            self._small.threads,
-            self._large.threads,
-            self._searchers,
-            self._readers,
-        ):
+        pools = (self._small.threads, self._large.threads, self._searchers, self._readers)
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
+        self._decoder.close()
         if self._watcher:
             self._watcher.close()
         if self.feedback:
@@ -325,7 +330,7 @@ class Service:
         run = asyncio.get_running_loop().run_in_executor
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                decoding = run(lane.threads, self._decode, upload)
+                decoding = run(lane.threads, self._decode, upload, lane)
                 photo = await batcher.encode(decoding)
         except TimeoutError:
             raise self._timed_out() from None
@@ -334,12 +339,11 @@ class Service:
         self.metrics.batch_sizes.observe(photo.batch_size)
         return photo
 
-    def _decode(self, upload: UploadFile) -> NDArray[np.uint8]:
+    def _decode(self, upload: UploadFile, lane: _Lane) -> NDArray[np.uint8]:
         # Read again: photos waiting for their turn hold no bytes.
-        limits = self.settings.limits
-        data = _read(upload, limits)
+        data = _read(upload, self.settings.limits)
         with self.metrics.stage("decode"):
-            return canonical.decode_canonical(canonical.canonicalize(data, limits))
+            return canonical.decode_canonical(lane.canonicalize(data))
 
     def _timed_out(self) -> ApiError:
         self.metrics.requests_rejected.labels("deadline").inc()

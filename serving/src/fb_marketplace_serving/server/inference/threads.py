@@ -2,20 +2,33 @@
 
 import ctypes
 import gc
+import math
 import os
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from fb_marketplace_serving.storage.private_file import release_pages
 
+Result = TypeVar("Result")
+
 SEARCH_NICENESS: Final = 4
 PHOTO_NICENESS: Final = 5
-LARGE_PHOTO_NICENESS: Final = 10
 """Niceness of the threads of each kind of work. The event loop has 0: it must wake at once to accept and
-reject requests, even if every core is busy. The others share a busy core: a flood of photos leaves more
-than half of it to searches, and a flood of searches two fifths to photos."""
+reject requests, even if every core is busy."""
+
+BACKGROUND_NICENESS: Final = 15
+"""Niceness of large photos and of opening releases, and of a kind of work that takes much of the cores. On
+a busy core, other kinds get nine tenths: a flood of one kind hardly delays the others."""
+
+MAX_PROMPT_USAGE: Final = 0.25
+"""Share of the cores that a kind of work may take before its threads have ``BACKGROUND_NICENESS``."""
+
+_USAGE_SECONDS: Final = 1.0
+"""Time over which that share is measured."""
 
 
 _M_MMAP_THRESHOLD: Final = -3
@@ -30,6 +43,60 @@ def make_thread_pool(count: int, name: str, niceness: int) -> ThreadPoolExecutor
     return ThreadPoolExecutor(
         count, thread_name_prefix=name, initializer=_lower_priority, initargs=(niceness,)
     )
+
+
+class FairThreadPool(Executor):
+    """Threads for one kind of work, with a low priority while that kind takes much of the cores.
+
+    A flood of photos then leaves the cores to searches, and a flood of searches leaves them to photos. Two
+    floods share them. Only root may raise the priority of a thread: each priority has threads of its own.
+    """
+
+    def __init__(
+        self, count: int, name: str, niceness: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Create the pool. Threads start when they are needed.
+
+        Args:
+            count: number of threads of each priority.
+            name: prefix of the names of the threads.
+            niceness: niceness of the threads while the work takes little of the cores.
+            clock: returns the time in seconds.
+        """
+        self._prompt = make_thread_pool(count, name, niceness)
+        self._background = make_thread_pool(count, f"{name}-background", BACKGROUND_NICENESS)
+        self._max_seconds = MAX_PROMPT_USAGE * _USAGE_SECONDS * count
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seconds, self._counted_at = 0.0, clock()
+
+    def submit(
+        self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
+    ) -> Future[Result]:
+        """Run a function on a thread."""
+        is_heavy = self._count(0.0) > self._max_seconds
+        pool = self._background if is_heavy else self._prompt
+        return pool.submit(self._run, function, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Stop the threads."""
+        for pool in (self._prompt, self._background):
+            pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _run(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+        started = time.thread_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._count(time.thread_time() - started)
+
+    def _count(self, seconds: float) -> float:
+        """Add seconds of CPU time. Return the recent ones: older ones decay."""
+        with self._lock:
+            now = self._clock()
+            self._seconds *= math.exp((self._counted_at - now) / _USAGE_SECONDS)
+            self._seconds, self._counted_at = self._seconds + seconds, now
+            return self._seconds
 
 
 def return_freed_memory() -> None:
