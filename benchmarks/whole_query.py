@@ -29,7 +29,7 @@ import yaml
 from numpy.typing import NDArray
 from search_vectors import enlarge
 
-from fb_marketplace.ann.index_selection import select_index
+from fb_marketplace.ann.index_selection import build_selected, select_index
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace_serving.ann.build import flat_index
@@ -129,7 +129,8 @@ def repeat_listings(
 def enlarge_index(index: Index, rows: int, parameters: IndexParameters) -> FaissIndex:
     """Build the index that the pipeline would build for more vectors."""
     matrix = enlarge(index.vectors(np.arange(len(index))), rows)
-    return select_index(FaissIndex(flat_index([matrix])), parameters).vectors
+    vectors = FaissIndex(flat_index([matrix]))
+    return build_selected(vectors, select_index(vectors, parameters), parameters).vectors
 
 
 def repeat_documents(words: BM25Index, size: int) -> BM25Index:

@@ -19,7 +19,7 @@ from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning.photos import image_product_ids, read_photos
 from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
-from fb_marketplace.pipelines.indexing.build_index import build_image_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index, select_image_index
 from fb_marketplace.pipelines.listings.listing_features import (
     build_descriptions,
     build_listing_cards,
@@ -139,9 +139,9 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
     (tmp_path / "encoder").write_bytes(graph)
     stored = {"encoder": FileRef(str(tmp_path / "encoder"))}
     embeddings = vectors(tmp_path, images, stored["encoder"], base_parameters)
-    built = build_image_index(
-        embeddings, products, IndexParameters.model_validate(base_parameters["indexing"])
-    )
+    parameters = IndexParameters.model_validate(base_parameters["indexing"])
+    selection = select_image_index(embeddings, parameters)
+    built = build_image_index(embeddings, products, selection, parameters)
     files |= {
         "image_index": built.vectors,
         "image_index_ids": built.ids,

@@ -1,7 +1,9 @@
 """Selection of the kind of index: the fastest that reaches the required recall."""
 
+import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,13 +13,13 @@ from fb_marketplace.ann.recall_benchmark import (
     RecallBenchmark,
     RecallEstimate,
     evaluate_recall,
-    make_recall_queries,
+    hold_out_queries,
     max_measurable_recall,
     measure_latency,
 )
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace_serving.ann.build import build_index, search_settings
+from fb_marketplace_serving.ann.build import K_FACTORS, build_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings
 
 MIN_SPEEDUP: Final = 1.25
@@ -25,6 +27,10 @@ MIN_SPEEDUP: Final = 1.25
 with it the bytes of the index, would depend on timing noise."""
 
 PERFECT_RECALL: Final = RecallEstimate(1.0, 1.0)
+
+SEARCH_PARAMETERS: Final = frozenset(["nprobe", "k_factor", "efSearch"])
+
+_logger = logging.getLogger(__name__)
 
 
 class IndexTrial(NamedTuple):
@@ -44,30 +50,34 @@ class IndexTrial(NamedTuple):
 
 
 class SelectedIndex(NamedTuple):
-    """The selected index, and a card that describes it and the other kinds."""
+    """An index of the selected kind, and a card that describes it."""
 
     vectors: FaissIndex
     card: dict[str, Any]
 
 
-def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIndex:
-    """Build the configured kind of index, or for ``auto`` the fastest of several.
+def select_index(vectors: FaissIndex, parameters: IndexParameters) -> dict[str, Any]:
+    """Select the settings of the configured kind of index, or for ``auto`` the fastest of several kinds.
 
-    Each kind uses the first settings at which the lower bound of the recall reaches the required recall.
-    The 95 % bound holds for a single setting. Since several are tried on the same queries, it is a margin,
-    not a guarantee. Only ``flat`` reaches a recall of 1. The settings of a kind are the same in every run;
-    the kind that ``auto`` selects depends on measured times.
+    Some rows are left out as queries. Each kind uses the first settings at which the lower bound of the
+    recall reaches the required recall. The 95 % bound holds for a single setting. Since several are tried
+    on the same queries, it is a margin, not a guarantee. Only ``flat`` reaches a recall of 1. The settings
+    of a kind are the same in every run; the kind that ``auto`` selects depends on measured times.
 
     Args:
         vectors: flat index of all vectors.
         parameters: the kind, the required recall, and the queries for measuring it.
 
+    Returns:
+        ``kind``, ``settings``, recall, query times, bytes per vector, and the same for each kind that was
+        ``tried``.
+
     Raises:
         UserError: the configured kind does not reach the required recall at any setting.
     """
-    benchmark = make_recall_queries(vectors, parameters.queries, parameters.seed)
+    others, benchmark = hold_out_queries(vectors, parameters.queries, parameters.seed)
     trials = [
-        try_index_kind(kind, vectors, benchmark, parameters)
+        try_index_kind(kind, others, benchmark, parameters)
         for kind in candidate_kinds(len(vectors), parameters)
     ]
     passing = [trial for trial in trials if trial.recall.lower_bound >= parameters.recall]
@@ -79,7 +89,48 @@ def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIn
     fastest = select_fastest(passing, times)
     rows = {trial.vectors.kind: _row(trial, times.get(trial.vectors.kind)) for trial in trials}
     tried = [row | {"steps": trial.steps} for row, trial in zip(rows.values(), trials, strict=True)]
-    return SelectedIndex(fastest.vectors, rows[fastest.vectors.kind] | {"tried": tried})
+    return rows[fastest.vectors.kind] | {"vectors": len(vectors), "tried": tried}
+
+
+def build_selected(
+    vectors: FaissIndex, selection: Mapping[str, Any], parameters: IndexParameters
+) -> SelectedIndex:
+    """Build an index of the selected kind, and check its recall.
+
+    The recall is measured as in :func:`select_index`. If it is too low, the index searches more. If that
+    does not suffice, ``auto`` builds a flat index.
+
+    Args:
+        vectors: flat index of all vectors.
+        selection: kind and settings, from :func:`select_index`.
+        parameters: the required recall, and the queries for measuring it.
+
+    Raises:
+        UserError: the configured kind does not reach the required recall at any setting.
+    """
+    others, benchmark = hold_out_queries(vectors, parameters.queries, parameters.seed)
+    minimum = {name: selection["settings"].get(name, 0) for name in SEARCH_PARAMETERS}
+    trial = try_index_kind(selection["kind"], others, benchmark, parameters, minimum)
+    if trial.recall.lower_bound < parameters.recall:
+        if parameters.kind != "auto":
+            raise UserError(_recall_error(trial, parameters))
+        _logger.warning(
+            "%s; this index is flat", _recall_error(trial, parameters).partition(";")[0]
+        )
+        trial = try_index_kind("flat", others, benchmark, parameters)
+    kind, settings = trial.vectors.kind, trial.vectors.settings
+    started = time.perf_counter()
+    index = build_index(
+        kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part
+    )
+    search = {name: settings[name] for name in SEARCH_PARAMETERS & settings.keys()}
+    if search.get("nprobe", 0) == settings.get("nlist"):  # The trial has fewer clusters.
+        search["nprobe"] = index.settings["nlist"]
+    index.set_search_params(search)
+    built = trial._replace(vectors=index, seconds=time.perf_counter() - started)
+    times = measure_latency({kind: index}, benchmark.queries)
+    selected_at = {"vectors_at_selection": selection["vectors"], "steps": trial.steps}
+    return SelectedIndex(index, _row(built, times[kind]) | selected_at)
 
 
 def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
@@ -96,9 +147,21 @@ def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
 
 
 def try_index_kind(
-    kind: Kind, vectors: FaissIndex, benchmark: RecallBenchmark, parameters: IndexParameters
+    kind: Kind,
+    vectors: FaissIndex,
+    benchmark: RecallBenchmark,
+    parameters: IndexParameters,
+    minimum: Settings | None = None,
 ) -> IndexTrial:
-    """Build an index of a kind, and widen its search until it reaches the required recall."""
+    """Build an index of a kind, and widen its search until it reaches the required recall.
+
+    Args:
+        kind: the kind.
+        vectors: flat index of the vectors.
+        benchmark: the queries.
+        parameters: the required recall.
+        minimum: smallest values of the search parameters to try.
+    """
     started = time.perf_counter()
     index = build_index(
         kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part
@@ -107,12 +170,19 @@ def try_index_kind(
     if kind == "flat":
         return IndexTrial(index, PERFECT_RECALL, seconds, [])
     recall, steps = RecallEstimate(0.0, 0.0), []
-    for settings in search_settings(index):
+    saturated: float = 0
+    for settings in _wider_settings(index, minimum or {}):
+        k_factor = settings.get("k_factor", math.inf)
+        if k_factor <= saturated:
+            continue
         index.set_search_params(settings)
-        recall = evaluate_recall(index, benchmark)
+        before, recall = recall, evaluate_recall(index, benchmark)
         steps.append(_step(settings, recall))
         if recall.lower_bound >= parameters.recall:
             break
+        # More clusters no longer help: too few of their candidates are compared exactly.
+        if recall.mean == before.mean and k_factor < max(K_FACTORS.get(kind, (0,))):
+            saturated = k_factor
     return IndexTrial(index, recall, seconds, steps)
 
 
@@ -129,6 +199,13 @@ def select_fastest(trials: Sequence[IndexTrial], times: Mapping[str, Millisecond
         if before > MIN_SPEEDUP * now:
             fastest = trial
     return fastest
+
+
+def _wider_settings(index: FaissIndex, minimum: Settings) -> Iterator[Settings]:
+    limits = minimum | {"nprobe": min(minimum.get("nprobe", 0), index.settings.get("nlist", 0))}
+    for settings in search_settings(index):
+        if all(value >= limits.get(name, 0) for name, value in settings.items()):
+            yield settings
 
 
 def _step(settings: Settings, recall: RecallEstimate) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.ann.build import PART_ROWS, flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.knn import exact_distances, limit_faiss_threads, nearest_neighbors
 
@@ -19,6 +20,10 @@ _WARMUP_QUERIES: Final = 5
 
 _TOO_SLOW: Final = 10
 """An index is not timed further if its first queries take this many times as long as the fastest one's."""
+
+MIN_ROWS_PER_QUERY: Final = 10
+"""Rows are held out as queries if there are at least this many rows for each. The others then resemble all
+rows."""
 
 SHIFT: Final = 0.75
 """A query is a row moved by this fraction of the difference between two of its neighbors."""
@@ -45,6 +50,18 @@ class RecallBenchmark(NamedTuple):
     radii: NDArray[np.float32]
 
 
+class HeldOut(NamedTuple):
+    """Rows of an index, and queries that are not among them.
+
+    Attributes:
+        vectors: flat index of the other rows; of all rows if there are too few to hold some out.
+        benchmark: the queries.
+    """
+
+    vectors: FaissIndex
+    benchmark: RecallBenchmark
+
+
 class RecallEstimate(NamedTuple):
     """Recall@10: mean over the queries, and its lower bound at 95 %."""
 
@@ -52,12 +69,34 @@ class RecallEstimate(NamedTuple):
     lower_bound: float
 
 
+def hold_out_queries(vectors: FaissIndex, count: int, seed: int) -> HeldOut:
+    """Leave random rows out of an index, as queries.
+
+    If there are fewer than ``MIN_ROWS_PER_QUERY`` rows for each query, the queries are moved rows; see
+    :func:`make_recall_queries`.
+
+    Args:
+        vectors: flat index, not empty.
+        count: number of queries.
+        seed: seed of the choice of rows.
+    """
+    if len(vectors) < MIN_ROWS_PER_QUERY * count:
+        return HeldOut(vectors, make_recall_queries(vectors, count, seed))
+    is_query = np.zeros(len(vectors), np.bool_)
+    is_query[np.random.default_rng(seed).choice(len(vectors), count, replace=False)] = True
+    parts = (slice(start, start + PART_ROWS) for start in range(0, len(vectors), PART_ROWS))
+    others = FaissIndex(
+        flat_index((vectors.matrix[part][~is_query[part]] for part in parts), len(vectors) - count)
+    )
+    queries = vectors.matrix[is_query]
+    return HeldOut(others, RecallBenchmark(queries, kth_distances(others, queries)))
+
+
 def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBenchmark:
     """Build queries that resemble the vectors of an index but are not among them.
 
     Each query is a row moved by a fraction of the difference between two of its ten nearest rows, then
-    scaled back to its length. It moves in a direction in which photos vary, and far enough that the recall
-    is about that of held-out photos (``benchmarks/search.py`` measures both). An unchanged row would be too
+    scaled back to its length. It moves in a direction in which photos vary. An unchanged row would be too
     easy: it finds its own cluster, or its own node in a graph. A row whose neighbors are copies of it does
     not move.
 

@@ -5,17 +5,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fb_marketplace.parameters.base import Count, Parameters
+from fb_marketplace.parameters.base import (
+    Count,
+    Parameters,
+    RetrainedParameters,
+    RetrainRule,
+    WhenGrown,
+)
 
 
-class IndexParameters(Parameters):
-    """The kind of index and its required recall."""
+class IndexParameters(RetrainedParameters):
+    """The kind of index and its required recall, and the rule that says when to select again."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "flat_up_to": "flat_max_vectors",
         "hnsw_up_to": "hnsw_max_vectors",
     }
 
+    retrain: Annotated[RetrainRule, Field(exclude=True)] = WhenGrown(when_grown=0.5)
     kind: Literal["auto", "flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
     recall: Annotated[float, Field(gt=0, le=1, description="required Recall@10")]
     queries: Annotated[int, Field(ge=2, description="for measuring the recall")]

@@ -3,7 +3,7 @@ import pytest
 from support.builders.low_rank_vectors import COUNT, drawn
 
 from fb_marketplace.ann import index_selection
-from fb_marketplace.ann.index_selection import select_index
+from fb_marketplace.ann.index_selection import build_selected, select_index
 from fb_marketplace.ann.recall_benchmark import RecallBenchmark, evaluate_recall, kth_distances
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
@@ -51,19 +51,19 @@ def test_auto_selects_fastest_kind_with_enough_recall(vectors, with_values, cloc
 
     chosen = select_index(vectors, with_values(kind="auto"))
 
-    assert chosen.vectors.kind == chosen.card["kind"] == quickest
+    assert chosen["kind"] == quickest
 
 
 def test_auto_keeps_preferred_kind_if_others_are_hardly_faster(vectors, with_values, clock):
     clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
 
-    assert select_index(vectors, with_values(kind="auto")).vectors.kind == "ivf_rabitq"
+    assert select_index(vectors, with_values(kind="auto"))["kind"] == "ivf_rabitq"
 
 
 def test_auto_stays_exact_if_nothing_is_much_faster(vectors, with_values, clock):
     clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
 
-    assert select_index(vectors, with_values(kind="auto")).vectors.kind == "flat"
+    assert select_index(vectors, with_values(kind="auto"))["kind"] == "flat"
 
 
 def test_kind_with_low_recall_is_not_selected(vectors, with_values, clock, monkeypatch):
@@ -72,8 +72,8 @@ def test_kind_with_low_recall_is_not_selected(vectors, with_values, clock, monke
 
     chosen = select_index(vectors, with_values(kind="auto"))
 
-    assert chosen.vectors.kind == "flat"
-    tried = {row["kind"]: row for row in chosen.card["tried"]}
+    assert chosen["kind"] == "flat"
+    tried = {row["kind"]: row for row in chosen["tried"]}
     assert tried["hnsw"]["recall_at_10"] < 0.95
     assert tried["hnsw"]["p50_ms"] is None
 
@@ -85,22 +85,22 @@ def near_nothing(vectors):
 def test_few_vectors_use_flat(vectors, with_values):
     chosen = select_index(vectors, with_values(kind="auto", flat_max_vectors=COUNT))
 
-    assert chosen.vectors.kind == "flat"
-    assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
+    assert chosen["kind"] == "flat"
+    assert [row["kind"] for row in chosen["tried"]] == ["flat"]
 
 
 def test_many_vectors_skip_hnsw(vectors, with_values):
     chosen = select_index(vectors, with_values(kind="auto", hnsw_max_vectors=COUNT - 1))
 
-    assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
+    assert {row["kind"] for row in chosen["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
 def test_named_kind_uses_lowest_sufficient_effort(vectors, with_values, kind):
     chosen = select_index(vectors, with_values(kind=kind))
 
-    assert chosen.vectors.kind == kind
-    (tried,) = chosen.card["tried"]
+    assert chosen["kind"] == kind
+    (tried,) = chosen["tried"]
     *before, last = [step["lower_bound"] for step in tried["steps"]] or [1.0]
     assert all(item < 0.95 for item in before)
     assert last >= 0.95
@@ -108,7 +108,7 @@ def test_named_kind_uses_lowest_sufficient_effort(vectors, with_values, kind):
 
 def test_more_recall_needs_more_effort(vectors, with_values):
     little, much = (
-        select_index(vectors, with_values(kind="ivf_sq8", queries=2000, recall=recall)).card
+        select_index(vectors, with_values(kind="ivf_sq8", queries=2000, recall=recall))
         for recall in (0.7, 0.999)
     )
 
@@ -135,16 +135,59 @@ def test_recall_that_queries_cannot_show_is_rejected(vectors, with_values, recal
 def test_only_flat_reaches_full_recall(vectors, with_values):
     chosen = select_index(vectors, with_values(kind="auto", recall=1))
 
-    assert chosen.vectors.kind == "flat"
-    assert {row["kind"] for row in chosen.card["tried"] if row["p50_ms"]} == {"flat"}
+    assert chosen["kind"] == "flat"
+    assert {row["kind"] for row in chosen["tried"] if row["p50_ms"]} == {"flat"}
 
 
 def test_recall_generalizes_to_other_queries(vectors, with_values):
-    chosen = select_index(
-        vectors, with_values(kind="ivf_rabitq", queries=1000, recall=0.98)
-    ).vectors
+    parameters = with_values(kind="ivf_rabitq", queries=1000, recall=0.98)
+    chosen = build_selected(vectors, select_index(vectors, parameters), parameters).vectors
     left_out = drawn(1, 1000)
 
     recall = evaluate_recall(chosen, RecallBenchmark(left_out, kth_distances(chosen, left_out)))
 
     assert recall.mean >= 0.98
+
+
+def test_built_index_has_selected_settings(vectors, with_values):
+    parameters = with_values(kind="ivf_rabitq")
+    selection = select_index(vectors, parameters)
+
+    built = build_selected(vectors, selection, parameters)
+
+    assert len(built.vectors) == COUNT
+    assert built.vectors.kind == "ivf_rabitq"
+    assert built.vectors.settings["nprobe"] == selection["settings"]["nprobe"]
+    assert built.card["recall_at_10"] == selection["recall_at_10"]
+    assert built.card["vectors_at_selection"] == COUNT
+
+
+@pytest.mark.parametrize("kind", ["ivf_sq8", "hnsw"])
+def test_search_is_widened_if_recall_fell(vectors, with_values, kind):
+    parameters = with_values(kind=kind, recall=0.99, queries=1000)
+    selection = select_index(vectors, parameters)
+    narrow = {"settings": {"nprobe": 1, "k_factor": 2, "efSearch": 1}}
+
+    built = build_selected(vectors, selection | narrow, parameters)
+
+    assert built.vectors.settings == selection["settings"]
+
+
+def test_fewer_clusters_than_nprobe_are_all_searched(vectors, with_values):
+    parameters = with_values(kind="ivf_sq8")
+    settings = {"settings": {"nprobe": 4096, "k_factor": 2}}
+
+    built = build_selected(
+        vectors, select_index(vectors, parameters) | settings, parameters
+    ).vectors
+
+    assert built.settings["nprobe"] == built.settings["nlist"]
+
+
+def test_auto_is_flat_if_selected_kind_lost_its_recall(vectors, with_values, monkeypatch):
+    selection = select_index(vectors, with_values(kind="hnsw"))
+    monkeypatch.setattr(index_selection, "search_settings", near_nothing)
+
+    assert build_selected(vectors, selection, with_values(kind="auto")).vectors.kind == "flat"
+    with pytest.raises(UserError, match="hnsw"):
+        build_selected(vectors, selection, with_values(kind="hnsw"))

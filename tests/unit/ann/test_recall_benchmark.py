@@ -9,6 +9,7 @@ from fb_marketplace.ann.recall_benchmark import (
     RecallBenchmark,
     estimate_recall,
     evaluate_recall,
+    hold_out_queries,
     kth_distances,
     make_recall_queries,
     max_measurable_recall,
@@ -138,3 +139,21 @@ def test_slow_kind_is_timed_briefly(vectors, monkeypatch):
     }
     assert with_values["slow"] == 5
     assert {name: float(np.median(item)) for name, item in times.items()} == took
+
+
+def test_queries_are_left_out_of_index(vectors):
+    count = len(vectors) // 10
+
+    others, benchmark = hold_out_queries(vectors, count, seed=0)
+
+    assert len(others) == len(vectors) - count
+    together = np.concatenate([others.matrix, benchmark.queries])
+    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(vectors.matrix, axis=0))
+    assert evaluate_recall(others, benchmark).mean == 1
+
+
+def test_few_rows_are_not_left_out(vectors):
+    others, benchmark = hold_out_queries(vectors, len(vectors) // 10 + 1, seed=0)
+
+    assert others is vectors
+    assert len(benchmark.queries) == len(vectors) // 10 + 1

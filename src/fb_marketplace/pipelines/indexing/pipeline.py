@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.indexing.build_index import build_image_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index, select_image_index
 from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
     evaluate_served_index,
     evaluate_within_split,
@@ -16,8 +16,15 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
+                select_image_index,
+                ["image_embeddings", "params:indexing"],
+                "image_index_selection",
+                name="select_image_index",
+                tags="fit",
+            ),
+            node(
                 build_image_index,
-                ["image_embeddings", "image_products", "params:indexing"],
+                ["image_embeddings", "image_products", "image_index_selection", "params:indexing"],
                 ["image_index", "image_index_ids", "index_card"],
                 name="build_image_index",
             ),

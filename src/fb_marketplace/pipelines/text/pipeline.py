@@ -3,8 +3,11 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.text.build_bm25 import build_bm25
-from fb_marketplace.pipelines.text.build_text_index import build_text_index
-from fb_marketplace.pipelines.text.build_text_to_image_index import build_text_to_image_index
+from fb_marketplace.pipelines.text.build_text_index import build_text_index, select_text_index
+from fb_marketplace.pipelines.text.build_text_to_image_index import (
+    build_text_to_image_index,
+    select_text_to_image_index,
+)
 from fb_marketplace.pipelines.text.cross_modal_projection import train_projection
 from fb_marketplace.pipelines.text.embed_texts import (
     embed_texts,
@@ -67,8 +70,15 @@ def create_pipeline() -> Pipeline:
                 tags="encode",
             ),
             node(
+                select_text_index,
+                ["text_embeddings", "params:text_index"],
+                "text_index_selection",
+                name="select_text_index",
+                tags="fit",
+            ),
+            node(
                 build_text_index,
-                ["text_embeddings", "products", "params:text_index"],
+                ["text_embeddings", "products", "text_index_selection", "params:text_index"],
                 ["text_index", "text_index_ids", "text_index_card"],
                 name="build_text_index",
             ),
@@ -95,8 +105,21 @@ def create_pipeline() -> Pipeline:
                 name="export_text_encoder",
             ),
             node(
+                select_text_to_image_index,
+                ["vision_features", "photo_projection", "params:text_index"],
+                "text_to_image_index_selection",
+                name="select_text_to_image_index",
+                tags="fit",
+            ),
+            node(
                 build_text_to_image_index,
-                ["vision_features", "photo_projection", "image_index_ids", "params:text_index"],
+                [
+                    "vision_features",
+                    "photo_projection",
+                    "image_index_ids",
+                    "text_to_image_index_selection",
+                    "params:text_index",
+                ],
                 ["text_to_image_index", "text_to_image_index_ids", "text_to_image_index_card"],
                 name="build_text_to_image_index",
             ),

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.indexing.build_index import build_image_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index, select_image_index
 from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
     evaluate_served_index,
     evaluate_within_split,
@@ -42,7 +42,8 @@ def ask_the_index(store_angles, parameters, measuring, tmp_path):
     def ask(angles, copies=(), max_queries=100):
         owners, products, splits = market(angles)
         table = store_angles(angles)
-        built = build_image_index(table, owners, parameters)
+        selection = select_image_index(table, parameters)
+        built = build_image_index(table, owners, selection, parameters)
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
         files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))

@@ -4,7 +4,10 @@ from safetensors.numpy import save
 from support.builders.small_market import unit
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.text.build_text_to_image_index import build_text_to_image_index
+from fb_marketplace.pipelines.text.build_text_to_image_index import (
+    build_text_to_image_index,
+    select_text_to_image_index,
+)
 from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
 from fb_marketplace_serving.ann.index import Index
 
@@ -35,12 +38,10 @@ def build(layers, store_file, store_features, indexing):
     photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
 
     def build(features, values=indexing):
-        return build_text_to_image_index(
-            store_features(features),
-            store_file("projection", save(layers._asdict())),
-            store_file("ids", photos.to_bytes()[1]),
-            values,
-        )
+        inputs = store_features(features), store_file("projection", save(layers._asdict()))
+        selection = select_text_to_image_index(*inputs, values)
+        ids = store_file("ids", photos.to_bytes()[1])
+        return build_text_to_image_index(*inputs, ids, selection, values)
 
     return build
 
