@@ -37,7 +37,7 @@ from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
 from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet, make_feature_set
 from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
-from fb_marketplace.pipelines.vision.training.train_embedding import product_pairs
+from fb_marketplace.pipelines.vision.training.train_embedding import embed_layers, product_pairs
 
 PROJECT = Path(__file__).parents[2]
 SPLIT = "validation"
@@ -45,7 +45,7 @@ SAMPLES, CONFIDENCE = 1000, 0.95
 FIRST, *_, TENTH = RECALLS
 INPUTS = (
     *("images", "products", "splits", "duplicate_groups", "vision_features", "block_features"),
-    *("layer_embeddings", "vision_model", "vision_labels", "params:vision"),
+    *("hidden_layer", "vision_model", "vision_labels", "params:vision"),
 )
 Vectors = NDArray[np.float32]
 Metrics = dict[str, NDArray[np.float64]]
@@ -82,6 +82,15 @@ def main() -> None:
         )
     run = loaded()
     parameters = VisionParameters.model_validate(run["params:vision"])
+    inputs = (
+        "block_features",
+        "products",
+        "splits",
+        "vision_model",
+        "hidden_layer",
+        "vision_labels",
+    )
+    run["layer_embeddings"] = embed_layers(*(run[name] for name in inputs), parameters)
     photos = run["splits"]["image_id"].dropna().sort_values()
     gallery = make_gallery(photos, run["products"], run["splits"], run["duplicate_groups"]).among(
         SPLIT

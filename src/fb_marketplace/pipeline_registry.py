@@ -16,7 +16,7 @@ STAGES: Final = {
         "embeddings.create_pipeline",
         "vision.create_evaluation_pipeline",
     ),
-    "indexing": ("indexing.create_pipeline",),
+    "indexing": ("vision.create_comparison_pipeline", "indexing.create_pipeline"),
     "search": (
         "text.create_pipeline",
         "listings.create_pipeline",

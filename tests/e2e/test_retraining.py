@@ -18,6 +18,8 @@ FITTED = {
     *("train_hidden_layer", "calibrate_encoder"),
     *("quantize_encoder", "select_encoder", "select_precision", "train_projection"),
     *("train_price_models", "train_category_model", "train_ranker", "train_relevance"),
+    *("train_pixel_model", "report_leakage", "evaluate_within_split"),
+    *("select_image_index", "select_text_index", "select_text_to_image_index"),
 }
 
 
@@ -113,6 +115,7 @@ def test_always_trains_the_models_of_vision_only(place: Place) -> None:
     trained, kept = _fitted(place, version)
     assert {"train_linear_probe", "train_network", "calibrate_encoder"} <= trained
     assert {"train_category_model", "train_price_models", "select_precision"} <= kept
+    assert {"select_text_index", "train_pixel_model"} <= kept
     assert place.json("drift_report", version)["listings"]["new"] == 0
 
 
@@ -121,7 +124,7 @@ def test_changed_recipe_trains_again(place: Place) -> None:
     version = place.run("--params=baselines.category.bow_C=5.0", recompute=False)
 
     trained, _ = _fitted(place, version)
-    assert trained == {"train_category_model", "train_price_models"}
+    assert trained == {"train_category_model", "train_pixel_model", "train_price_models"}
 
 
 def _fitted(place: Place, version: str) -> tuple[set[str], set[str]]:

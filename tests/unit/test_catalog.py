@@ -194,6 +194,7 @@ def test_only_named_datasets_stay_in_memory(entries):
     assert in_memory == {
         *("quarantined_photos", "embedding_keys", "text_keys", "ranking_corpus", "gate_verdict"),
         *("ranker_objective", "head_objective", "embedding_objective", "tuning_studies"),
+        "layer_embeddings",
     }
 
 

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from fb_marketplace.parameters.base import (
     Count,
-    Parameters,
     RetrainedParameters,
     RetrainRule,
     WhenGrown,
@@ -32,11 +31,12 @@ class IndexParameters(RetrainedParameters):
     seed: Annotated[int, Field(ge=0)]
 
 
-class RetrievalParameters(Parameters):
-    """Evaluation of photo retrieval."""
+class RetrievalParameters(RetrainedParameters):
+    """Evaluation of photo retrieval, and the rule that says when to compare embeddings again."""
 
     renamed: ClassVar[Mapping[str, str]] = {"pixels_side": "thumbnail_size"}
 
+    retrain: Annotated[RetrainRule, Field(exclude=True)] = WhenGrown(when_grown=0.1)
     max_queries: Count
     thumbnail_size: Literal[8, 16, 32, 64]
     sheet_queries: Annotated[int, Field(ge=2, description="half of them found, half missed")]

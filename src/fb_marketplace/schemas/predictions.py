@@ -70,20 +70,6 @@ class VisionPredictions(pa.DataFrameModel):
         strict = True
 
 
-class LayerEmbeddings(pa.DataFrameModel):
-    """Embeddings of the evaluation photos from layers that are not served."""
-
-    image_id: str
-    layer: str
-    embedding: object  # float32, (dimension of the layer,), unit length
-
-    class Config:
-        """One vector per photo and layer."""
-
-        unique = ("image_id", "layer")
-        strict = True
-
-
 class ProductPredictions(pa.DataFrameModel):
     """Root category probabilities of each evaluation listing: from photos, from text, and fused."""
 

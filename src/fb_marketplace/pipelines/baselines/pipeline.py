@@ -16,7 +16,10 @@ from fb_marketplace.pipelines.baselines.figures import (
     plot_comparison,
     plot_prices,
 )
-from fb_marketplace.pipelines.baselines.pixel_classifier import predict_from_pixels
+from fb_marketplace.pipelines.baselines.pixel_classifier import (
+    predict_from_pixels,
+    train_pixel_model,
+)
 from fb_marketplace.pipelines.baselines.price_metrics import evaluate_prices
 from fb_marketplace.pipelines.baselines.train_price import predict_prices, train_price_models
 
@@ -65,11 +68,17 @@ def create_pipeline() -> Pipeline:
                 name="predict_category_text",
             ),
             node(
-                predict_from_pixels,
+                train_pixel_model,
                 ["product_labels", "splits", "images", "params:baselines"],
+                "pixel_model",
+                name="train_pixel_model",
+                tags=["train", "fit"],
+            ),
+            node(
+                predict_from_pixels,
+                ["pixel_model", "product_labels", "splits", "images", "params:baselines"],
                 "category_pixel_predictions",
                 name="predict_from_pixels",
-                tags="train",
             ),
             node(
                 predict_categories,

@@ -7,8 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.evaluation.predictions import class_labels
 from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.ml.probabilities import softmax
+from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.ml.thumbnails import load_thumbnails
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.predictions import category_predictions
@@ -20,49 +22,76 @@ from fb_marketplace.pipelines.baselines.text_classifier import (
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.skipping import InsufficientDataError
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
 PHOTOS_PER_BATCH: Final = 20_000
 """Number of photos whose thumbnails are in memory at a time, 12 kB each."""
 
 
-def predict_from_pixels(
+def train_pixel_model(
     products: pd.DataFrame, splits: pd.DataFrame, images: Table, parameters: BaselineParameters
-) -> pd.DataFrame:
-    """Predict the category of listings from the mean probability over their photos.
+) -> bytes:
+    """Train the pixel model of the root category.
 
     Returns:
-        ``category_pixel_predictions``: one row per listing of validation and test that has a photo.
+        The model in skops format.
 
     Raises:
         InsufficientDataError: there are no photos, or those of training are of one category.
     """
     if not len(images):
         raise InsufficientDataError("there are no photos")
-    listed = join_splits(products, splits)
-    labels = tuple(sorted(set(products["category"])))
+    labels = class_labels(products)
     category = parameters.category
-    photos = (
-        pd.DataFrame({"image_id": images.read(["image_id"]).column("image_id").to_pylist()})
-        .merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
-        .merge(listed, on="product_id", validate="m:1")
-        .sort_values(["product_id", "image_id"], ignore_index=True)
-    )
+    photos = _photos(images, join_splits(products, splits), splits)
     train = photos[photos["split"] == "train"]
     train = train.iloc[
         sample_rows(train["image_id"].to_list(), category.max_pixel_photos, parameters.seed)
     ]
-    evaluated = photos[photos["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model = fit_logistic_regression(
             _pixels(images, train, category.thumbnail_size),
             class_indices(train, labels),
             category.pixel_C,
         )
-        probabilities = _mean_by_listing(model, images, evaluated, category.thumbnail_size)
+    return dump_skops(model._asdict() | {"labels": labels})
+
+
+def predict_from_pixels(
+    pixel_model: FileRef,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    images: Table,
+    parameters: BaselineParameters,
+) -> pd.DataFrame:
+    """Predict the category of listings from the mean probability over their photos.
+
+    Returns:
+        ``category_pixel_predictions``: one row per listing of validation and test that has a photo.
+    """
+    parts = load_skops(pixel_model.read())
+    labels = parts.pop("labels")
+    model = LinearModel(**parts)
+    listed = join_splits(products, splits)
+    photos = _photos(images, listed, splits)
+    evaluated = photos[photos["split"].isin(EVALUATION_SPLITS)]
+    with limit_blas_threads():
+        probabilities = _mean_by_listing(
+            model, images, evaluated, parameters.category.thumbnail_size
+        )
     predicted = listed.set_index("product_id").loc[probabilities.index].reset_index()
     classes = model.known[probabilities.to_numpy().argmax(axis=1)]
     return category_predictions(predicted, "pixels", [labels[index] for index in classes])
+
+
+def _photos(images: Table, listed: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    return (
+        pd.DataFrame({"image_id": images.read(["image_id"]).column("image_id").to_pylist()})
+        .merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
+        .merge(listed, on="product_id", validate="m:1")
+        .sort_values(["product_id", "image_id"], ignore_index=True)
+    )
 
 
 def _pixels(images: Table, photos: pd.DataFrame, side: int) -> NDArray[np.float32]:

@@ -56,6 +56,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 "retrieval_within_split",
                 name="evaluate_within_split",
+                tags="fit",
             ),
             node(
                 summarize_retrieval,

@@ -67,6 +67,30 @@ def create_evaluation_pipeline() -> Pipeline:
     )
 
 
+def create_comparison_pipeline() -> Pipeline:
+    """Build the embeddings that the evaluation of photo retrieval compares."""
+    return Pipeline(
+        [
+            node(
+                embed_layers,
+                [
+                    "block_features",
+                    "product_categories",
+                    "splits",
+                    "vision_model",
+                    "hidden_layer",
+                    "vision_labels",
+                    "params:vision",
+                ],
+                "layer_embeddings",
+                name="embed_layers",
+            ),
+        ],
+        namespace="indexing",
+        prefix_datasets_with_namespace=False,
+    )
+
+
 def create_tuning_pipeline() -> Pipeline:
     """Build the objectives of the pipeline ``tune``."""
     return Pipeline(
@@ -197,20 +221,6 @@ def create_embedding_pipeline() -> Pipeline:
                 name="train_hidden_layer",
                 tags=["train", "fit"],
             ),
-            node(
-                embed_layers,
-                [
-                    "block_features",
-                    "product_categories",
-                    "splits",
-                    "vision_model",
-                    "hidden_layer",
-                    "vision_labels",
-                    "params:vision",
-                ],
-                "layer_embeddings",
-                name="embed_layers",
-            ),
         ]
     )
 
@@ -315,10 +325,17 @@ def create_metrics_pipeline() -> Pipeline:
             node(plot_drift, "drift_report", "drift_chart", name="plot_drift", tags="report"),
             node(
                 report_leakage,
-                ["vision_features", "product_labels", "splits", "params:vision", EVALUATION],
+                [
+                    "vision_features",
+                    "product_labels",
+                    "splits",
+                    "frozen_head",
+                    "params:vision",
+                    EVALUATION,
+                ],
                 "leakage_report",
                 name="report_leakage",
-                tags="report",
+                tags=["report", "fit"],
             ),
             node(
                 plot_photo_confusion,

@@ -5,7 +5,10 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.pixel_classifier import predict_from_pixels
+from fb_marketplace.pipelines.baselines.pixel_classifier import (
+    predict_from_pixels,
+    train_pixel_model,
+)
 
 COLOURS = {"Home": (200, 40, 40), "Sport": (40, 200, 40), "Arts": (40, 40, 200)}
 
@@ -29,25 +32,48 @@ def visible(draw_listings, store_photos):
     return products, splits, store_photos(result)
 
 
-def test_colors_predict_their_categories(visible, parameters):
-    products, splits, images = visible
+@pytest.fixture
+def predict(store_file, parameters):
+    """Trains on listings, and predicts them, or others."""
 
-    result = predict_from_pixels(products, splits, images, parameters)
+    def predict(listings, others=None):
+        model = store_file("pixel_model", train_pixel_model(*listings, parameters))
+        return predict_from_pixels(model, *(others or listings), parameters)
+
+    return predict
+
+
+def test_colors_predict_their_categories(visible, predict):
+    result = predict(visible)
 
     assert result["predicted"].to_list() == result["category"].to_list()
     assert set(result["model"]) == {"pixels"}
 
 
-def test_only_listings_with_evaluation_photos_are_predicted(visible, parameters):
-    products, splits, images = visible
+def test_kept_model_predicts_present_listings(visible, predict, store_photos):
+    products, splits, _ = visible
+    evaluated = splits["split"] != "train"
+    gone = splits.loc[evaluated, "product_id"].iloc[0]
+    listings = products[products["product_id"] != gone], splits[splits["product_id"] != gone]
+    new = {name: painted(COLOURS["Arts"]) for name in listings[1]["image_id"].dropna()}
+
+    result = predict(visible, (*listings, store_photos(new, "new.lance")))
+
+    assert gone not in set(result["product_id"])
+    assert len(result) == evaluated.sum() - 2
+    assert set(result["predicted"]) == {"Arts"}
+
+
+def test_only_listings_with_evaluation_photos_are_predicted(visible, predict):
+    _, splits, _ = visible
     measured = splits[(splits["split"] != "train") & splits["image_id"].notna()]
 
-    result = predict_from_pixels(products, splits, images, parameters)
+    result = predict(visible)
 
     assert result["product_id"].to_list() == measured["product_id"].to_list()
 
 
-def test_photos_of_a_listing_are_averaged(visible, parameters, store_photos):
+def test_photos_of_a_listing_are_averaged(visible, predict, store_photos):
     """Two of three photos show another category."""
     products, splits, _ = visible
     params = splits.index[splits["split"] == "test"][0]
@@ -60,8 +86,8 @@ def test_photos_of_a_listing_are_averaged(visible, parameters, store_photos):
         if isinstance(image_id, str)
     } | {name: painted(COLOURS[other]) for name in ("x", "y")}
 
-    answers = predict_from_pixels(
-        products, pd.concat([splits, more]), store_photos(result, "more.lance"), parameters
+    answers = predict(
+        (products, pd.concat([splits, more]), store_photos(result, "more.lance"))
     ).set_index("product_id")
 
     assert answers.index.is_unique
@@ -73,4 +99,4 @@ def test_missing_training_photos_are_rejected(visible, parameters):
     splits.loc[splits["split"] == "train", "image_id"] = None
 
     with pytest.raises(UserError, match="categor"):
-        predict_from_pixels(products, splits, images, parameters)
+        train_pixel_model(products, splits, images, parameters)

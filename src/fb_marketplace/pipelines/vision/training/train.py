@@ -22,7 +22,7 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     predictions_table,
     train_head,
 )
-from fb_marketplace.schemas.splits import SPLITS
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS, SPLITS
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
@@ -118,10 +118,11 @@ def predict_from_frozen_features(
     """Predict validation and test photos with the linear baseline."""
     from safetensors.torch import load
 
-    data = make_feature_set(vision_features, products, splits)
-    selected = data.split != "train"
+    evaluated = splits[splits["split"].isin(EVALUATION_SPLITS)]
+    data = make_feature_set(vision_features, products, evaluated)
     head = HeadWeights(load(frozen_head.read()), data.labels)
-    return predictions_table(data, predict(head, data.features[selected], parameters), selected)
+    logits = predict(head, data.features, parameters)
+    return predictions_table(data, logits, data.split != "train")
 
 
 def train_network(

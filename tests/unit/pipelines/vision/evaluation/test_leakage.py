@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from support.builders.vision_predictions import LABELS, MEASURING
 
 from fb_marketplace.parameters.vision import VisionParameters
@@ -11,13 +12,17 @@ from fb_marketplace.pipelines.vision.evaluation.leakage import (
 from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet
 
 
+def seen_in_training(result):
+    part = result.split == "train"
+    return result.features[part], result.classes[part]
+
+
 @pytest.fixture
 def nearest(monkeypatch):
     """The head knows the photo that it saw in training and is nearest: it learns by heart."""
 
     def train_head(result, parameters, hidden):
-        part = result.split == "train"
-        return (result.features[part], result.classes[part]), []
+        return seen_in_training(result), []
 
     def predict(head, features, parameters):
         seen, classes = head
@@ -28,7 +33,7 @@ def nearest(monkeypatch):
 
 
 @pytest.fixture
-def report(monkeypatch, nearest, base_parameters):
+def report(monkeypatch, nearest, base_parameters, store_file):
     """Reports on groups of photos that look the same within a group, whatever their class."""
 
     def make(photos_per_group, groups=200):
@@ -45,8 +50,10 @@ def report(monkeypatch, nearest, base_parameters):
             product_ids=group.astype(str),
         )
         monkeypatch.setattr(leakage, "make_feature_set", lambda *given: result)
+        monkeypatch.setattr(leakage, "HeadWeights", lambda *stored: seen_in_training(result))
         recipe = VisionParameters.model_validate(base_parameters["vision"])
-        return report_leakage(None, None, None, recipe, MEASURING)
+        frozen_head = store_file("frozen_head", save({"weight": np.zeros(1)}))
+        return report_leakage(None, None, None, frozen_head, recipe, MEASURING)
 
     return make
 
