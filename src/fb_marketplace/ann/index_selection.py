@@ -143,7 +143,7 @@ def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     if count <= parameters.flat_max_vectors:
         return ["flat"]
     graph: list[Kind] = ["hnsw"] if count <= parameters.hnsw_max_vectors else []
-    return ["flat", "ivf_rabitq", "ivf_sq8", *graph]
+    return ["flat", "ivf_pq", "ivf_rabitq", "ivf_sq8", *graph]
 
 
 def try_index_kind(

@@ -22,7 +22,7 @@ class IndexParameters(RetrainedParameters):
     }
 
     retrain: Annotated[RetrainRule, Field(exclude=True)] = WhenGrown(when_grown=0.5)
-    kind: Literal["auto", "flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
+    kind: Literal["auto", "flat", "ivf_pq", "ivf_rabitq", "ivf_sq8", "hnsw"]
     recall: Annotated[float, Field(gt=0, le=1, description="required Recall@10")]
     queries: Annotated[int, Field(ge=2, description="for measuring the recall")]
     flat_max_vectors: Annotated[int, Field(ge=0, description="auto is flat up to this number")]

@@ -8,7 +8,7 @@ from fb_marketplace.ann.recall_benchmark import RecallBenchmark, evaluate_recall
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace_serving.ann.build import flat_index
-from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.ann.faiss_index import KINDS, FaissIndex
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def clock(monkeypatch):
     return set_to
 
 
-@pytest.mark.parametrize("quickest", ["ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
+@pytest.mark.parametrize("quickest", ["ivf_pq", "ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
 def test_auto_selects_fastest_kind_with_enough_recall(vectors, with_values, clock, quickest):
-    clock(**({"ivf_rabitq": 3, "ivf_sq8": 3, "hnsw": 3, "flat": 3} | {quickest: 1}))
+    clock(**(dict.fromkeys(KINDS, 3) | {quickest: 1}))
 
     chosen = select_index(vectors, with_values(kind="auto"))
 
@@ -55,19 +55,19 @@ def test_auto_selects_fastest_kind_with_enough_recall(vectors, with_values, cloc
 
 
 def test_auto_keeps_preferred_kind_if_others_are_hardly_faster(vectors, with_values, clock):
-    clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
+    clock(ivf_pq=1.2, ivf_rabitq=1.0, ivf_sq8=1.0, hnsw=1.1, flat=3)
 
-    assert select_index(vectors, with_values(kind="auto"))["kind"] == "ivf_rabitq"
+    assert select_index(vectors, with_values(kind="auto"))["kind"] == "ivf_pq"
 
 
 def test_auto_stays_exact_if_nothing_is_much_faster(vectors, with_values, clock):
-    clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
+    clock(ivf_pq=1.0, ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
 
     assert select_index(vectors, with_values(kind="auto"))["kind"] == "flat"
 
 
 def test_kind_with_low_recall_is_not_selected(vectors, with_values, clock, monkeypatch):
-    clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
+    clock(ivf_pq=1, ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
     chosen = select_index(vectors, with_values(kind="auto"))
@@ -92,10 +92,10 @@ def test_few_vectors_use_flat(vectors, with_values):
 def test_many_vectors_skip_hnsw(vectors, with_values):
     chosen = select_index(vectors, with_values(kind="auto", hnsw_max_vectors=COUNT - 1))
 
-    assert {row["kind"] for row in chosen["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
+    assert {row["kind"] for row in chosen["tried"]} == set(KINDS) - {"hnsw"}
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_named_kind_uses_lowest_sufficient_effort(vectors, with_values, kind):
     chosen = select_index(vectors, with_values(kind=kind))
 

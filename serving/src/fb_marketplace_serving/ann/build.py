@@ -1,8 +1,8 @@
 """Deterministic construction of FAISS indexes: the same vectors and seed give the same bytes.
 
 Every kind refers to one ``faiss.IndexFlatL2``, so the exact vectors are in memory once. The clusters of an
-IVF index are trained once, on a sample. Its vectors are added in parts, to copies of the trained index,
-which are then merged. FAISS uses one thread, so that sums do not depend on the number of threads.
+IVF index are trained once, on a sample. Its vectors are added in parts. FAISS uses one thread, so that sums
+do not depend on the number of threads.
 """
 
 import math
@@ -44,11 +44,11 @@ HNSW_K_FACTOR: Final = 4
 """Candidates whose exact distance is computed, as a multiple of the requested rows."""
 
 NPROBES: Final = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
-K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
+K_FACTORS: Final = {"ivf_pq": (8, 32), "ivf_rabitq": (8, 32), "ivf_sq8": (2, 8)}
 EF_SEARCHES: Final = (48, 64, 96, 128, 160, 192, 224, 256, 384, 512, 1024)
 
-_IVF_CODES: Final = {"ivf_sq8": "SQ8", "ivf_rabitq": "RaBitQ"}
-"""Names of the quantizers in ``faiss.index_factory``."""
+PQ_CENTROIDS: Final = 16
+"""Centroids of each part of a vector in product quantization, which are four bits."""
 
 
 def is_finite_norm(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -162,14 +162,14 @@ def _build_ivf(
 
     count, dimension = matrix.shape
     nlist = num_clusters(count)
-    index: Any = faiss.index_factory(dimension, f"IVF{nlist},{_IVF_CODES[kind]}")
+    parts = dimension // 2 if dimension % 2 == 0 else dimension
+    codes = {"ivf_pq": f"PQ{parts}x4fs", "ivf_rabitq": "RaBitQ", "ivf_sq8": "SQ8"}[kind]
+    index: Any = faiss.index_factory(dimension, f"IVF{nlist},{codes}")
     index.cp.niter, index.cp.seed, index.cp.min_points_per_centroid = KMEANS_ITERATIONS, seed, 1
-    index.train(_sample(matrix, MAX_TRAINING_VECTORS * nlist, seed))
-    trained = faiss.clone_index(index)
+    sample = _sample(matrix, MAX_TRAINING_VECTORS * nlist, seed)
+    index.train(np.resize(sample, (max(len(sample), PQ_CENTROIDS), dimension)))
     for start in range(0, count, part_rows):
-        part = faiss.clone_index(trained)
-        part.add(matrix[start : start + part_rows])
-        index.merge_from(part, start)
+        index.add(matrix[start : start + part_rows])
     return faiss.IndexRefine(index, exact)
 
 

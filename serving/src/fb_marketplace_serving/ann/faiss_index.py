@@ -1,11 +1,12 @@
 """FAISS indexes of all kinds, each with the exact vectors of its rows.
 
 All kinds use squared L2 distances. ``flat`` compares a query with every row. The others select candidates
-and compare the best of these exactly. ``ivf_sq8`` and ``ivf_rabitq`` search the clusters nearest to the
-query, with vectors quantized to one byte or one bit per number (RaBitQ: Gao & Long, 2024). ``hnsw``
-searches a graph of neighbours (Malkov & Yashunin, 2018), with vectors projected on their leading principal
-axes and quantized to one byte per number. If a photo has hundreds of copies, their links lead from copy to
-copy, so some copies and some other photos may be unreachable.
+and compare the best of these exactly. ``ivf_sq8``, ``ivf_pq`` and ``ivf_rabitq`` search the clusters
+nearest to the query, with vectors quantized to one byte, two bits or one bit per number (product
+quantization with tables in registers: André et al., 2015; RaBitQ: Gao & Long, 2024). ``hnsw`` searches a
+graph of neighbours (Malkov & Yashunin, 2018), with vectors projected on their leading principal axes and
+quantized to one byte per number. If a photo has hundreds of copies, their links lead from copy to copy, so
+some copies and some other photos may be unreachable.
 """
 
 import io
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.storage.private_file import PrivateFile
 
-Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
+Kind = Literal["flat", "ivf_pq", "ivf_rabitq", "ivf_sq8", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 PARAMS_CACHE_SIZE: Final = 64
@@ -202,7 +203,9 @@ class FaissIndex:
                 ),
             )
         if "nprobe" in settings:
-            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * effort))
+            # Far clusters matter more, the more rows are requested; with ivf_pq they cost little.
+            growth = effort**1.5 if self.kind == "ivf_pq" else effort
+            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * growth))
             return faiss.IndexRefineSearchParameters(
                 # The more rows are requested, the smaller is the share of them near the cutoff.
                 k_factor=max(2.0, settings["k_factor"] / effort),
@@ -277,6 +280,7 @@ def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
         is_rotated = isinstance(base, faiss.IndexPreTransform)
         coarse = faiss.downcast_index(base.index) if is_rotated else base
         kinds: tuple[tuple[Kind, Any], ...] = (
+            ("ivf_pq", faiss.IndexIVFPQFastScan),
             ("ivf_sq8", faiss.IndexIVFScalarQuantizer),
             ("ivf_rabitq", faiss.IndexIVFRaBitQ),
             ("hnsw", faiss.IndexHNSWSQ),
