@@ -21,21 +21,19 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cleaning import base_parameters, matched_with_rows, peak_of, pictures
 from PIL import Image
 
-from fb_marketplace.parameters.cleaning import CleaningParameters
-from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_batch, read_photos
+from fb_marketplace.parameters.cleaning import CleaningParameters, DisplayParameters
+from fb_marketplace.pipelines.cleaning.photos import read_photos
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.keyed_table import KeepOnly
 from fb_marketplace.storage.keys import Keys
-from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource, batch_by_bytes
-from fb_marketplace_serving.imaging import canonical
+from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource
 from fb_marketplace_serving.storage.lake import Lake
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -204,9 +202,13 @@ def plain(url: str, bucket: str) -> float:
     started = time.perf_counter()
     folder: Any = OneAfterAnother(url)
     files = folder.files()[:BATCH]
-    read = partial(read_photo_batch, folder=folder, limits=canonical.Limits())
-    for batch in batch_by_bytes(files, BATCH):
-        usable, *_ = read([PhotoRequest(file.key, file.key, "product", file) for file in batch])
+    settings = CleaningParameters.model_validate(base_parameters())
+    one_process = settings.photos.model_copy(update={"processes": 1})
+    settings = settings.model_copy(
+        update={"photos": one_process, "display": DisplayParameters(side=0)}
+    )
+    _, *batches = read_photos(matched_with_rows(files), folder, Keys(), Keys(), Keys(), settings)
+    for usable, *_ in batches:
         keyed_table.insert(table, usable)
     return len(files) / (time.perf_counter() - started)
 
@@ -249,8 +251,8 @@ def fetch(url: str) -> float:
     started = time.perf_counter()
     folder = PhotoSource(url)
     files = folder.files()
-    for batch in batch_by_bytes(files, BATCH):
-        folder.fetch(batch)
+    for start in range(0, len(files), BATCH):
+        folder.fetch(files[start : start + BATCH])
     return len(files) / (time.perf_counter() - started)
 
 

@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from fb_marketplace.compute.parallel import map_batches
-from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_batch
+from fb_marketplace.compute.shards import map_shards
+from fb_marketplace.pipelines.cleaning.photos import read_photo_shard
 from fb_marketplace.sample.bucket import generate_bucket
 from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource
 from fb_marketplace_serving.imaging import canonical
@@ -113,18 +114,18 @@ def plain(path: Path) -> bytes:
 
 def rows(root: Path, paths: Sequence[Path]) -> None:
     """Read photos as cleaning does, in this process."""
-    read_photo_batch(photo_requests(root, paths), PhotoSource(str(root)), canonical.Limits())
+    read_photo_shard(photo_shard(root, paths), PhotoSource(str(root)), canonical.Limits())
 
 
 def two_processes(root: Path, paths: Sequence[Path]) -> float:
     """Return the throughput of two processes, without their start: a run starts them once."""
-    read = partial(read_photo_batch, folder=PhotoSource(str(root)), limits=canonical.Limits())
-    batches = [photo_requests(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
-    results = map_batches(read, batches, processes=2)
+    read = partial(read_photo_shard, folder=PhotoSource(str(root)), limits=canonical.Limits())
+    shards = [photo_shard(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
+    results = map_shards(read, shards, max_workers=2)
     for _ in range(4):
         next(results)
     started = time.perf_counter()
-    count = sum(len(usable) for usable, _ in results)
+    count = sum(len(rows.images) for rows in results)
     return count / (time.perf_counter() - started)
 
 
@@ -143,10 +144,22 @@ def similarity(path: Path) -> float:
     return float(structural_similarity(plain_pixels, pixels, channel_axis=2))
 
 
-def photo_requests(root: Path, paths: Sequence[Path]) -> list[PhotoRequest]:
-    """Return requests of photos, as cleaning makes them."""
+def photo_shard(root: Path, paths: Sequence[Path]) -> pa.Table:
+    """Return photos as a shard, as cleaning makes it."""
     listed = {file.key: file for file in PhotoSource(str(root)).files()}
-    return [PhotoRequest(path.name, path.stem, "product", listed[path.name]) for path in paths]
+    files = [listed[path.name] for path in paths]
+    return pa.table(
+        {
+            "key": [path.name for path in paths],
+            "image_id": [path.stem for path in paths],
+            "product_id": ["product"] * len(paths),
+            "source_key": [file.key for file in files],
+            "source_size": [file.size for file in files],
+            "source_etag": [file.etag for file in files],
+            "display_key": pa.nulls(len(paths), pa.string()),
+            "is_stored": [False] * len(paths),
+        }
+    )
 
 
 def write_photos(root: Path, size: tuple[int, int], copies: int) -> list[Path]:

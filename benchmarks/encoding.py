@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from photos_of_sample import sample_photos
 from training import recipe
 
-from fb_marketplace.compute.parallel import available_cores
+from fb_marketplace.compute.threads import available_cores
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, POOL

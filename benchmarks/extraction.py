@@ -25,7 +25,7 @@ from kedro.io import Version
 from numpy.typing import NDArray
 from photos_of_sample import sample_photos
 
-from fb_marketplace.compute.parallel import available_cores
+from fb_marketplace.compute.threads import available_cores
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.parameters.embeddings import EmbeddingParameters

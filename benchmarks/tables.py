@@ -32,7 +32,7 @@ from fb_marketplace.storage.keyed_table import KeepOnly, TableWriter
 IMAGES = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("image_id", "sha256")])
 SCHEMA = "fb_marketplace.schemas.lance.IMAGE_EMBEDDINGS"
 ROWS_PER_BATCH = 256
-PARAMETERS = EmbeddingParameters(photos_per_batch=16, rows_per_commit=ROWS_PER_BATCH)
+PARAMETERS = EmbeddingParameters(photos_per_batch=16, photos_per_shard=ROWS_PER_BATCH)
 FRAGMENTS = 800
 FOREIGN_KEYS = 100_000
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
 from fb_marketplace.evaluation.retrieval_metrics import NDCG, RECALLS, compute_retrieval_metrics
-from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
+from fb_marketplace.ml.batch_inference import encode_rows
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.indexing.comparison_embeddings import (
     embeddings_from_layers,
@@ -32,7 +32,6 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
 )
 from fb_marketplace.pipelines.indexing.exact_ranking import rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery, make_gallery
-from fb_marketplace.pipelines.vision.export.backbone_features import PHOTOS_PER_BATCH
 from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
 from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet, make_feature_set
@@ -171,12 +170,11 @@ def features_of(run: dict[str, Any], data: FeatureSet, parameters: VisionParamet
         run["vision_model"].read(), len(run["vision_labels"]), parameters
     )
     config = parameters.embedding
-    encoder = open_encoder(export_blocks(network, config.num_blocks, config.gem_p))
+    graph = export_blocks(network, config.num_blocks, config.gem_p)
     image_ids = run["images"].read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
     selected = [rows[image_id] for image_id in data.image_ids]
-    encoded = encode_rows(encoder, run["images"], selected, PHOTOS_PER_BATCH)
-    return np.concatenate([encoding.embeddings for _, encoding in encoded])
+    return encode_rows(graph, run["images"], selected).embeddings
 
 
 def ids_of(gallery: Gallery) -> list[str]:

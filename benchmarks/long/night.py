@@ -22,13 +22,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import lance
 
-from fb_marketplace.compute.parallel import map_batches
 from fb_marketplace.sample.csv_tables import image_row, product_row
 from fb_marketplace.sample.photo_files import render_photo_files
 from fb_marketplace.sample.records import Photo, generate_listing, generate_photo
@@ -235,10 +233,9 @@ def write_lines(path: Path, lines: list[bytes]) -> None:
 def write_photos(raw: Path, seed: int, photos: list[Photo]) -> None:
     """Render and write the files of photos."""
     batches = [photos[start : start + BATCH] for start in range(0, len(photos), BATCH)]
-    rendered = map_batches(partial(render_photo_files, seed), batches, 1)
-    for batch, files in zip(batches, rendered, strict=True):
-        for photo, content in zip(batch, files, strict=True):
-            (raw / photo.key).write_bytes(content)
+    for batch in batches:
+        for key, content in render_photo_files(seed, batch):
+            (raw / key).write_bytes(content)
 
 
 def run_and_kill(env: str, environment: dict[str, str], node: str, seconds: float) -> float:

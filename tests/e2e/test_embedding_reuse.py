@@ -16,7 +16,7 @@ from support.killed_runs import committed, copy_lake, start_run
 
 pytestmark = pytest.mark.slow
 
-SMALL_STEPS = "--params=embeddings.photos_per_batch=2,embeddings.rows_per_commit=2"
+SMALL_STEPS = "--params=embeddings.photos_per_batch=2,embeddings.photos_per_shard=2"
 """A commit every two photos, so that there is a middle to be killed in."""
 
 

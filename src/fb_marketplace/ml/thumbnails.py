@@ -1,16 +1,18 @@
 """Thumbnails of photos as feature vectors."""
 
 import io
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fb_marketplace.compute.shards import map_shards
 from fb_marketplace.observability.progress import Progress
-from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace.storage.keyed_table import Rows, Table
 
-PHOTOS_PER_BATCH: Final = 256
+PHOTOS_PER_SHARD: Final = 256
 
 
 class Thumbnails(NamedTuple):
@@ -28,20 +30,37 @@ def load_thumbnails(images: Table, side: int, selected: frozenset[str] | None = 
         side: side in pixels; must divide 256.
         selected: ids of the photos to load; None loads all.
     """
+    import pyarrow as pa
+
     ids = images.read(["image_id"]).column("image_id").to_pylist()
     order = [
         row for row in images.order("image_id").tolist() if selected is None or ids[row] in selected
     ]
     pixels = np.empty((len(order), side * side * 3), dtype=np.float32)
+    shards = (
+        pa.table({"order": range(start, start + len(rows)), "row": rows})
+        for start in range(0, len(order), PHOTOS_PER_SHARD)
+        for rows in (order[start : start + PHOTOS_PER_SHARD],)
+    )
+    reduce = partial(_reduce_shard, images=images, side=side)
     with Progress("photos reduced", len(order)) as progress:
-        for start in range(0, len(order), PHOTOS_PER_BATCH):
-            rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["jpeg"])
-            for position, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
-                pixels[position] = to_thumbnail(jpeg, side).ravel()
-            progress.advance(len(rows))
+        # Pillow releases the GIL.
+        for reduced in map_shards(reduce, shards, threads=True):
+            values = np.frombuffer(b"".join(reduced["pixels"].to_pylist()), np.uint8)
+            pixels[reduced["order"].to_numpy()] = values.reshape(len(reduced), -1)
+            progress.advance(len(reduced))
     pixels /= 255  # in place, to save memory
     pixels -= 0.5
     return Thumbnails([ids[row] for row in order], pixels)
+
+
+def _reduce_shard(shard: Rows, images: Table, side: int) -> Rows:
+    """Return ``order`` and ``pixels`` of the photos of a shard."""
+    import pyarrow as pa
+
+    jpegs = images.take(shard["row"].to_pylist(), ["jpeg"])["jpeg"].to_pylist()
+    pixels = [to_thumbnail(jpeg, side).tobytes() for jpeg in jpegs]
+    return pa.table({"order": shard["order"], "pixels": pa.array(pixels, pa.binary())})
 
 
 def to_thumbnail(jpeg: bytes, side: int) -> NDArray[np.uint8]:

@@ -19,10 +19,12 @@ from fb_marketplace.parameters.base import (
 class TextEncoderParameters(RetrainedParameters):
     """Weights and precision of the sentence encoder."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"rows_per_commit": "texts_per_shard"}
+
     weights: Literal["package", "random"]
     precision: Literal["auto", "fp32", "int8"]
     precision_texts: Annotated[int, Field(ge=10, description="listings that int8 is compared on")]
-    rows_per_commit: Count
+    texts_per_shard: Count
     seed: Seed
 
 

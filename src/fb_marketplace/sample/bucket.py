@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from fb_marketplace.compute.parallel import map_batches
+from fb_marketplace.compute.shards import map_shards
 
 MIN_PRODUCTS = 60
 _BATCH = 16
@@ -62,11 +62,10 @@ class SampleBucket:
         stored = [photo for photo in (*photos, *orphans) if photo.row_fault != "missing_file"]
         batches = [stored[start : start + _BATCH] for start in range(0, len(stored), _BATCH)]
         # A few photos are rendered sooner than processes start.
-        processes = 0 if len(batches) > _FEW_BATCHES else 1
+        max_workers = 0 if len(batches) > _FEW_BATCHES else 1
         render = partial(render_photo_files, self.seed)
-        for batch, files in zip(batches, map_batches(render, batches, processes), strict=True):
-            for photo, content in zip(batch, files, strict=True):
-                yield photo.key, content
+        for files in map_shards(render, batches, max_workers=max_workers):
+            yield from files
         truth = {
             "seed": self.seed,
             "products": self.products,

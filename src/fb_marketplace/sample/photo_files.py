@@ -53,9 +53,9 @@ def render_photo_file(seed: int, photo: Photo) -> bytes:
     return upload
 
 
-def render_photo_files(seed: int, photos: Sequence[Photo]) -> list[bytes]:
-    """Return the bytes of each photo's file."""
-    return [render_photo_file(seed, photo) for photo in photos]
+def render_photo_files(seed: int, photos: Sequence[Photo]) -> list[tuple[str, bytes]]:
+    """Return the key and the bytes of each photo's file."""
+    return [(photo.key, render_photo_file(seed, photo)) for photo in photos]
 
 
 def _generator(seed: int, photo: Photo) -> np.random.Generator:

@@ -1,7 +1,7 @@
 """The folder of raw photos: listed once, then fetched in concurrent batches."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from posixpath import splitext
 from typing import Any, Final, NamedTuple
@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from fb_marketplace_serving.storage.lake import Lake
 
 FETCH_BATCH_SIZE: Final = 32
-BYTES_PER_BATCH: Final = 64 * 1024 * 1024
 
 
 class PhotoFile(NamedTuple):
@@ -90,23 +89,6 @@ def photo_names(key: str) -> tuple[str, ...]:
 def photo_ids(key: str) -> tuple[str, ...]:
     """Return the image ids that a key may stand for: its names without their extension."""
     return tuple(splitext(name)[0] for name in photo_names(key))
-
-
-def batch_by_bytes(files: Iterable[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
-    """Yield batches of at most ``count`` files and ``BYTES_PER_BATCH`` bytes.
-
-    A file that is larger than that is a batch of its own.
-    """
-    batch: list[PhotoFile] = []
-    size = 0
-    for file in files:
-        if batch and (len(batch) == count or size + file.size > BYTES_PER_BATCH):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch
 
 
 def _etag(info: dict[str, Any]) -> str:

@@ -2,8 +2,8 @@ import numpy as np  # noqa: F401  brings a pool of threads
 import pytest
 from threadpoolctl import threadpool_info
 
-from fb_marketplace.compute import parallel as module
-from fb_marketplace.compute.parallel import limit_blas_threads, openmp_threads
+from fb_marketplace.compute import threads as module
+from fb_marketplace.compute.threads import limit_blas_threads, openmp_threads
 
 
 def test_limit_sets_and_restores_every_thread_pool():

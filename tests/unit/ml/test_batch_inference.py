@@ -1,11 +1,16 @@
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from fb_marketplace.compute import shards
 from fb_marketplace.ml import batch_inference
-from fb_marketplace.ml.batch_inference import encode_rows
+from fb_marketplace.ml.batch_inference import encode_missing, encode_rows
+from fb_marketplace_serving.encoders.image import Encoding
 from fb_marketplace_serving.imaging import canonical
+
+KEYS = pa.array([f"key {number}" for number in range(5)])
 
 
 class Brightness:
@@ -16,7 +21,8 @@ class Brightness:
 
     def encode(self, batch):
         self.at_once.append(len(batch))
-        return batch.mean(axis=(1, 2, 3))
+        means = batch.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)[:, None]
+        return Encoding(means / 255, means)
 
 
 @pytest.fixture
@@ -24,79 +30,68 @@ def stored(store_photos, draw_photo):
     return store_photos({f"photo {seed}": draw_photo(seed) for seed in range(5)})
 
 
-def test_batches_are_in_requested_order(stored):
-    encoder, rows = Brightness(), [4, 0, 3, 1, 2]
+@pytest.fixture
+def opened(monkeypatch):
+    """Uses an encoder instead of a graph."""
+    return lambda encoder: monkeypatch.setattr(batch_inference, "open_encoder", lambda _: encoder)
 
-    result = list(encode_rows(encoder, stored, rows, photos_per_batch=2))
 
-    assert [cut for cut, _ in result] == [[4, 0], [3, 1], [2]]
-    assert sorted(encoder.at_once) == [1, 2, 2]
+def missing(images, existing=(), size=1):
+    return encode_missing(lambda: b"", images, KEYS, existing, lambda rows: rows, size, size)
+
+
+def test_encodings_are_in_requested_order(stored, opened, monkeypatch):
+    monkeypatch.setattr(batch_inference, "PHOTOS_PER_SHARD", 2)
+    opened(Brightness())
+    rows = [4, 0, 3, 1, 2]
+
+    result = encode_rows(b"", stored, rows)
+
     jpegs = stored.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-    expected = [canonical.decode_canonical(jpeg).mean() for jpeg in jpegs]
-    np.testing.assert_allclose(np.concatenate([item for _, item in result]), expected)
+    expected = [[canonical.decode_canonical(jpeg).mean()] for jpeg in jpegs]
+    np.testing.assert_allclose(result.embeddings, expected, rtol=1e-6)
+    np.testing.assert_allclose(result.probabilities, np.array(expected) / 255, rtol=1e-6)
 
 
-def test_no_rows_give_no_batches(stored):
-    assert list(encode_rows(Brightness(), stored, [], 2)) == []
+def test_missing_photos_are_encoded_once(stored, opened):
+    encoder = Brightness()
+    opened(encoder)
+
+    rows = pa.concat_tables(missing(stored, ["key 1", "key 3"], size=2)).sort_by("key")
+
+    photos = stored.take([0, 2, 4], ["image_id", "sha256"])
+    assert rows["key"].to_pylist() == ["key 0", "key 2", "key 4"]
+    assert rows["image_id"] == photos["image_id"]
+    assert rows["sha256"] == photos["sha256"]
+    assert sorted(encoder.at_once) == [1, 2]
 
 
-@pytest.mark.parametrize("cores", [1, 3])
-def test_each_core_has_its_own_batch(stored, monkeypatch, cores):
-    monkeypatch.setattr(batch_inference, "available_cores", lambda: cores)
+def test_encoder_is_not_loaded_without_missing_photos(stored):
+    assert list(encode_missing(pytest.fail, stored, KEYS, KEYS.to_pylist(), None)) == []
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+def test_each_core_has_its_own_shard(stored, opened, monkeypatch, cores):
+    monkeypatch.setattr(shards, "available_cores", lambda: cores)
     together = threading.Barrier(cores, timeout=30)
 
     class Waiting(Brightness):
         def encode(self, batch):
-            together.wait()
+            if len(self.at_once) < cores:
+                together.wait()
             return super().encode(batch)
 
-    result = list(encode_rows(Waiting(), stored, [3, 0, 2], photos_per_batch=1))
+    opened(Waiting())
 
-    assert [cut for cut, _ in result] == [[3], [0], [2]]
-
-
-def test_batches_are_prefetched(stored, monkeypatch):
-    monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
-    last = threading.Event()
-
-    class Telling(Brightness):
-        def encode(self, batch):
-            result = super().encode(batch)
-            if len(self.at_once) == 5:
-                last.set()
-            return result
-
-    batches = encode_rows(Telling(), stored, [0, 1, 2, 3, 4], 1)
-    next(batches)
-
-    assert last.wait(30)
+    assert sum(map(len, missing(stored))) == 5
 
 
-def test_early_stop_waits_for_running_batch_only(stored, monkeypatch):
-    monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
-    stopped = threading.Event()
-
-    class Slow(Brightness):
-        def encode(self, batch):
-            result = super().encode(batch)
-            if len(self.at_once) == 2:
-                stopped.wait(30)
-            return result
-
-    encoder = Slow()
-    batches = encode_rows(encoder, stored, [0, 1, 2, 3, 4], 1)
-    next(batches)
-    threading.Timer(0.2, stopped.set).start()
-
-    batches.close()
-
-    assert len(encoder.at_once) <= 2
-
-
-def test_batch_error_is_raised_to_the_caller(stored):
+def test_batch_error_is_raised_to_the_caller(stored, opened):
     class Failing:
         def encode(self, batch):
             raise ValueError("no such shape")
 
+    opened(Failing())
+
     with pytest.raises(ValueError, match="no such shape"):
-        list(encode_rows(Failing(), stored, [0, 1], 1))
+        list(missing(stored))

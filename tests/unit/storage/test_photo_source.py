@@ -5,8 +5,7 @@ import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
 
-from fb_marketplace.storage import photo_source
-from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource, batch_by_bytes
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -99,24 +98,6 @@ def test_tag_changes_with_the_file(tmp_path):
     (after,) = PhotoSource(str(tmp_path)).files()
 
     assert before.etag != after.etag
-
-
-def test_batches_are_limited_by_file_count():
-    assert [len(batch) for batch in batch_by_bytes(files(1, 1, 1, 1, 1), 2)] == [2, 2, 1]
-
-
-def test_batches_are_limited_by_bytes(monkeypatch):
-    monkeypatch.setattr(photo_source, "BYTES_PER_BATCH", 10)
-
-    result = [
-        [file.size for file in batch] for batch in batch_by_bytes(files(4, 6, 1, 25, 3, 3), 100)
-    ]
-
-    assert result == [[4, 6], [1], [25], [3, 3]]
-
-
-def test_no_files_give_no_batches():
-    assert list(batch_by_bytes([], 3)) == []
 
 
 @pytest.fixture

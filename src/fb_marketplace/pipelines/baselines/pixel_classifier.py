@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.evaluation.predictions import class_labels
 from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.ml.probabilities import softmax

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.evaluation.conformal import conformal_half_width
 from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.compute.hamming import KEY_BITS, BitSample, Buckets, Pairs, similar_codes
-from fb_marketplace.compute.parallel import map_batches
+from fb_marketplace.compute.shards import map_shards
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning.image_alignment import alignment_agreement, content_region
@@ -37,9 +37,10 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     perceptual_hash,
     window_distances,
 )
+from fb_marketplace.storage.keyed_table import Rows
 
 FETCH_BATCH_SIZE: Final = 256
-_PAIRS_PER_BATCH: Final = 1024  # their pictures take at most 32 MB
+_PAIRS_PER_SHARD: Final = 1024  # their pictures take at most 32 MB
 _MIN_PARALLEL_PAIRS: Final = 5000  # for fewer, starting processes costs more than it saves
 _SAMPLES: Final = 48
 _SAMPLED_BITS: Final = 40  # the lowest frequencies, which crops change least
@@ -171,16 +172,12 @@ def compare_photos(
     result = np.empty(len(pairs))
     result[is_known] = scores[np.searchsorted(known_keys, keys[is_known])]
     new, row_of = pairs[~is_known], np.array(rows, dtype=np.int64)
-    slices = (
-        new[start : start + _PAIRS_PER_BATCH] for start in range(0, len(new), _PAIRS_PER_BATCH)
-    )
-    batches = (_Batch(row_of[batch], hashes[batch]) for batch in slices)
-    score = partial(_score_batch, load_jpegs=load_jpegs, parameters=parameters)
-    processes = 1 if len(new) < _MIN_PARALLEL_PAIRS else 0
+    score = partial(_score_shard, load_jpegs=load_jpegs, parameters=parameters)
+    shards = _pair_shards(np.flatnonzero(~is_known), new, row_of, hashes)
+    max_workers = 1 if len(new) < _MIN_PARALLEL_PAIRS else 0
     with Progress("photo pairs compared", len(pairs), len(pairs) - len(new)) as progress:
-        missing = np.flatnonzero(~is_known)
-        for computed in map_batches(score, batches, processes):
-            result[missing[: len(computed)]], missing = computed, missing[len(computed) :]
+        for computed in map_shards(score, shards, max_workers=max_workers):
+            result[computed["pair"].to_numpy()] = computed["score"].to_numpy()
             progress.advance(len(computed))
     return Comparisons(digests, pairs, result)
 
@@ -196,25 +193,44 @@ def score_pair(first: bytes, second: bytes, parameters: DuplicateParameters) -> 
     return alignment_agreement(content_region(one), content_region(two), guess, parameters)
 
 
-class _Batch(NamedTuple):
-    """Pairs to compare: rows, int64, (pairs, 2); hashes, uint64, (pairs, 2, 8)."""
+def _pair_shards(
+    numbers: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
+) -> Iterator[Rows]:
+    """Yield shards of numbered pairs, with the rows and hashes of their photos."""
+    import pyarrow as pa
 
-    rows: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
+    for start in range(0, len(pairs), _PAIRS_PER_SHARD):
+        part = pairs[start : start + _PAIRS_PER_SHARD]
+        codes = pa.array(hashes[part].ravel())
+        yield pa.table(
+            {
+                "pair": numbers[start : start + _PAIRS_PER_SHARD],
+                "first": rows[part[:, 0]],
+                "second": rows[part[:, 1]],
+                "hashes": pa.FixedSizeListArray.from_arrays(codes, 2 * hashes.shape[1]),
+            }
+        )
 
 
-def _score_batch(
-    batch: _Batch, load_jpegs: LoadJpegs, parameters: DuplicateParameters
-) -> list[float]:
-    rows = np.unique(batch.rows).tolist()
+def _score_shard(shard: Rows, load_jpegs: LoadJpegs, parameters: DuplicateParameters) -> Rows:
+    """Return ``pair`` and ``score`` of the pairs of a shard."""
+    import pyarrow as pa
+
+    pairs = np.stack([shard["first"].to_numpy(), shard["second"].to_numpy()], axis=1)
+    hashes = shard["hashes"].combine_chunks().flatten().to_numpy().reshape(len(pairs), 2, -1)
+    rows = np.unique(pairs).tolist()
     pictures: dict[int, NDArray[np.uint8]] = {}
     for start in range(0, len(rows), FETCH_BATCH_SIZE):
         fetched = rows[start : start + FETCH_BATCH_SIZE]
         pictures |= zip(fetched, map(content_region, load_jpegs(fetched)), strict=True)
-    return [
-        alignment_agreement(pictures[one], pictures[two], alignment(*hashes), parameters)
-        for (one, two), hashes in zip(batch.rows.tolist(), batch.hashes, strict=True)
+    scores = [
+        alignment_agreement(pictures[one], pictures[two], alignment(*codes), parameters)
+        for (one, two), codes in zip(pairs.tolist(), hashes, strict=True)
     ]
+    return pa.table({"pair": shard["pair"], "score": pa.array(scores, pa.float64())})
 
 
 def _still_valid(

@@ -1,15 +1,14 @@
 """Reading of photo files into rows of the tables ``images`` and ``display_photos``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import islice, tee
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import map_batches
+from fb_marketplace.compute.shards import map_shards, shard_slices
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.pipelines.cleaning import perceptual_hash
@@ -18,13 +17,14 @@ from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
-from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource, batch_by_bytes
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 2
 """Increase it if a change gives other rows for the same files and no other version number changes."""
 
-PHOTO_COLUMNS: Final = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
+FILE_COLUMNS: Final = ["source_key", "source_size", "source_etag"]
+PHOTO_COLUMNS: Final = ["image_id", "product_id", *FILE_COLUMNS]
 """Columns of a photo and its file that its key depends on."""
 
 HEAD_BYTES: Final = 65536
@@ -33,26 +33,6 @@ HEAD_BYTES: Final = 65536
 
 class _NotAsListedError(Exception):
     """The fetched content is not the listed file."""
-
-
-class PhotoRequest(NamedTuple):
-    """A photo to read, and its file.
-
-    Attributes:
-        key: key of its row in ``images`` or ``rejected_photos``.
-        image_id: the photo.
-        product_id: its listing.
-        file: its file.
-        display_key: key of its row in ``display_photos``; None if no renditions are requested.
-        is_stored: whether ``images`` has it, so that it lacks only its rendition.
-    """
-
-    key: str
-    image_id: str
-    product_id: str
-    file: PhotoFile
-    display_key: str | None = None
-    is_stored: bool = False
 
 
 class PhotoRows(NamedTuple):
@@ -99,60 +79,66 @@ def read_photos(
     if display_keys is not None:
         is_complete = is_stored & Keys(display_photos_existing_keys).contains(display_keys)
     new = np.flatnonzero(~is_complete & ~Keys(rejected_photos_existing_keys).contains(keys))
-    requests, waiting = tee(_photo_requests(matched_photos, new, keys, display_keys, is_stored))
-    files = (request.file for request in requests)
-    batches = (
-        list(islice(waiting, len(batch)))
-        for batch in batch_by_bytes(files, settings.photos_per_batch)
-    )
     read = partial(
-        read_photo_batch,
+        read_photo_shard,
         folder=raw_image_files,
         limits=canonical.Limits(settings.max_bytes, settings.max_pixels),
         display=_display_size(parameters),
     )
-    processes = 1 if len(new) <= settings.photos_per_batch else settings.processes
+    shards = _photo_shards(
+        matched_photos, new, keys, display_keys, is_stored, settings.photos_per_batch
+    )
+    max_workers = 1 if len(new) <= settings.photos_per_batch else settings.processes
     with Progress("photos read", len(keys), len(keys) - len(new)) as progress:
-        for rows in map_batches(read, batches, processes):
+        for rows in map_shards(read, shards, max_workers=max_workers):
             progress.advance(
                 max(len(rows.images), len(rows.display_photos)) + len(rows.rejected_photos)
             )
             yield rows
 
 
-def read_photo_batch(
-    batch: Sequence[PhotoRequest],
+def read_photo_shard(
+    shard: Rows,
     folder: PhotoSource,
     limits: canonical.Limits,
     display: canonical.DisplaySize | None = None,
 ) -> PhotoRows:
-    """Fetch and read a batch of photos."""
+    """Fetch and read photos.
+
+    Args:
+        shard: the photos, with ``PHOTO_COLUMNS``; ``key`` of the row in ``images`` or
+            ``rejected_photos``; ``display_key`` of the row in ``display_photos``, null if no renditions are
+            requested; and ``is_stored``, whether ``images`` has it, so that it lacks only its rendition.
+        folder: the photo folder.
+        limits: limits of a file.
+        display: size of renditions.
+
+    Returns:
+        The rows, by table.
+    """
     import pyarrow as pa
 
     from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES, REJECTED_PHOTOS
 
     usable, renditions, unusable = [], [], []
-    files = [request.file for request in batch if request.file.size <= limits.max_bytes]
+    requests = [
+        (PhotoFile(*(request[name] for name in FILE_COLUMNS)), request)
+        for request in shard.to_pylist()
+    ]
+    files = [file for file, _ in requests if file.size <= limits.max_bytes]
     fetched = dict(zip(files, folder.fetch(files), strict=True))
-    for request in batch:
-        source = {
-            "key": request.key,
-            "image_id": request.image_id,
-            "product_id": request.product_id,
-            "source_key": request.file.key,
-            "source_etag": request.file.etag,
-            "source_size": request.file.size,
-        }
-        content = fetched.get(request.file)
+    for file, request in requests:
+        source = {name: request[name] for name in ("key", *PHOTO_COLUMNS)}
+        content = fetched.get(file)
         head = content[:HEAD_BYTES] if isinstance(content, bytes) else b""
         try:
-            photo, data = _read(fetched, request.file, limits, display)
+            photo, data = _read(fetched, file, limits, display)
         except (canonical.PhotoError, _NotAsListedError) as error:
             # A photo that lacks only its rendition stays. It is read again when the list of photos changes.
-            if not request.is_stored:
-                unusable.append(source | {"head": head} | _rejection(request.key, error))
+            if not request["is_stored"]:
+                unusable.append(source | {"head": head} | _rejection(request["key"], error))
             continue
-        if not request.is_stored:
+        if not request["is_stored"]:
             usable.append(
                 source
                 | {
@@ -165,12 +151,12 @@ def read_photo_batch(
                     "perceptual_hash": perceptual_hash.perceptual_hash(photo.jpeg).tolist(),
                 }
             )
-        if request.display_key:
+        if request["display_key"]:
             renditions.append(
                 {
-                    "key": request.display_key,
-                    "image_id": request.image_id,
-                    "product_id": request.product_id,
+                    "key": request["display_key"],
+                    "image_id": request["image_id"],
+                    "product_id": request["product_id"],
                     "jpeg": photo.display,
                     "sha256": photo.display and sha256(photo.display),
                 }
@@ -263,29 +249,29 @@ def _photo_keys(
     return keys, make_keys(iterate_rows(pa.table({"key": keys})), display_stage)
 
 
-def _photo_requests(
+def _photo_shards(
     matched_photos: pd.DataFrame,
     new: NDArray[np.int64],
     keys: KeyArray,
     display_keys: KeyArray | None,
     is_stored: NDArray[np.bool_],
-) -> Iterator[PhotoRequest]:
-    """Yield a request for each new photo. In a list, each would take a kilobyte."""
+    photos_per_shard: int,
+) -> Iterator[Rows]:
+    """Yield shards of new photos, as :func:`read_photo_shard` reads them."""
     import pyarrow as pa
 
-    photos = matched_photos[PHOTO_COLUMNS].iloc[new].itertuples(index=False)
-    columns = pa.table(
-        {
-            "key": keys,
-            "display_key": pa.nulls(len(keys)) if display_keys is None else display_keys,
-            "is_stored": is_stored,
-        }
-    )
-    for photo, (key, display_key, stored) in zip(
-        photos, iterate_rows(columns.take(new)), strict=True
-    ):
-        image_id, product_id, *listed = photo
-        yield PhotoRequest(key, image_id, product_id, PhotoFile(*listed), display_key, stored)
+    sizes = matched_photos["source_size"].to_numpy(np.int64)[new]
+    for rows in shard_slices(sizes, photos_per_shard):
+        positions = new[rows]
+        photos = matched_photos[PHOTO_COLUMNS].iloc[positions]
+        shard = pa.Table.from_pandas(photos, preserve_index=False)
+        for name, column in (
+            ("key", keys),
+            ("display_key", pa.nulls(len(keys)) if display_keys is None else display_keys),
+            ("is_stored", pa.array(is_stored)),
+        ):
+            shard = shard.append_column(name, column.take(pa.array(positions)))
+        yield shard
 
 
 def _display_size(parameters: CleaningParameters) -> canonical.DisplaySize | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
@@ -63,34 +64,30 @@ def embed_images(
     Yields:
         For the table ``image_embeddings``: the keys to keep, then batches of new rows.
     """
-    import pyarrow as pa
-
-    from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
-    from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
+    from fb_marketplace.ml.batch_inference import encode_missing
 
     keys, existing = embedding_keys.required, embedding_keys.existing
     yield KeepOnly(keys, existing)
-    for batch in encode_missing(
-        lambda: open_encoder(encoder.read()),
+    yield from encode_missing(
+        encoder.pinned,
         images,
         keys,
         existing,
+        partial(_embedding_rows, encoder_sha256=embedding_keys.encoder_sha256),
         parameters.photos_per_batch,
-        parameters.rows_per_commit,
-    ):
-        rows = [photo.row for photo in batch]
-        photos = images.take(rows, ["image_id", "sha256"])
-        yield pa.table(
-            {
-                "key": keys.take(pa.array(rows)),
-                "image_id": photos.column("image_id"),
-                "image_sha256": photos.column("sha256"),
-                "encoder_sha256": [embedding_keys.encoder_sha256] * len(rows),
-                "probabilities": [photo.probabilities for photo in batch],
-                "embedding": [photo.embedding for photo in batch],
-            },
-            schema=IMAGE_EMBEDDINGS,
-        )
+        parameters.photos_per_shard,
+    )
+
+
+def _embedding_rows(encoded: Rows, encoder_sha256: str) -> Rows:
+    import pyarrow as pa
+
+    from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
+
+    encoder = pa.array([encoder_sha256] * len(encoded))
+    rows = encoded.rename_columns({"sha256": "image_sha256"})
+    rows = rows.append_column("encoder_sha256", encoder)
+    return rows.select(IMAGE_EMBEDDINGS.names).cast(IMAGE_EMBEDDINGS)
 
 
 def report_embeddings(embedding_keys: EmbeddingKeys, image_embeddings: Table) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import openmp_threads
+from fb_marketplace.compute.threads import openmp_threads
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, ndcg_at
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking.training_data import RankingDataset

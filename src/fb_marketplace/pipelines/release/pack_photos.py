@@ -3,10 +3,13 @@
 import hashlib
 import io
 from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate, chain, islice
 from typing import Final, NamedTuple
 
+from fb_marketplace.compute.shards import map_shards
 from fb_marketplace.storage.file_handles import ContentAddressedFile, FileRef
-from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace.storage.keyed_table import Rows, Table
 from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
 
 PHOTOS_PER_FILE: Final = 256
@@ -20,6 +23,7 @@ MAX_FILE_FACTOR: Final = 4
 and a file is read in one piece."""
 
 READ_BATCH_SIZE: Final = 256
+FILES_PER_SHARD: Final = 8
 
 
 class _Photo(NamedTuple):
@@ -49,20 +53,14 @@ def pack_photos(images: Table, photos_per_file: int = PHOTOS_PER_FILE) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
-    for file in _files(_photos(images, _order(images)), photos_per_file):
-        name = file_name(hashlib.sha256(b"".join(photo.jpeg for photo in file)).hexdigest())
-        offset = 0
-        for photo in file:
-            digest = hashlib.sha256(photo.jpeg).digest()
-            row = (photo.image_id, f"{FOLDER}/{name}", offset, len(photo.jpeg), digest)
-            for column, value in zip(COLUMNS, row, strict=True):
-                columns[column].append(value)
-            offset += len(photo.jpeg)
-    types = (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary(32))
-    table = pa.table(columns, schema=pa.schema(list(zip(COLUMNS, types, strict=True))))
+    files = list(_file_rows(images, photos_per_file))
+    shards = (
+        files[start : start + FILES_PER_SHARD] for start in range(0, len(files), FILES_PER_SHARD)
+    )
+    packed = map_shards(partial(_pack_shard, images=images), shards, threads=True)
+    table = pa.concat_tables([_pack_shard([], images), *packed]).sort_by("image_id")
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table.combine_chunks(), buffer)
     return buffer.getvalue()
 
 
@@ -82,7 +80,7 @@ def write_release_photo_files(
 def write_photo_files(
     images: Table, release_photos: FileRef, release_photo_files_existing_sizes: dict[str, int]
 ) -> Iterator[ContentAddressedFile]:
-    """Build the files that the lake lacks, one at a time. Only the photos of these files are read.
+    """Build the files that the lake lacks. Only the photos of these files are read.
 
     Args:
         images: the photos, or their display renditions.
@@ -90,23 +88,27 @@ def write_photo_files(
         release_photo_files_existing_sizes: sizes of the existing files in bytes, by name.
 
     Yields:
-        The missing files. Save each before requesting the next, so that only one is in memory.
+        The missing files. Save each before requesting the next, so that only a few are in memory.
 
     Raises:
         ValueError: the photos differ from those in ``release_photos``.
     """
-    order = _order(images)
-    start, sizes = 0, dict(release_photo_files_existing_sizes)
+    order, sizes = _order(images), release_photo_files_existing_sizes
+    start, missing = 0, dict[str, list[int]]()
     for name, end, size in _ends(release_photos.read()):
         if sizes.get(name) != size:
-            data = b"".join(photo.jpeg for photo in _photos(images, order[start:end]))
-            if file_name(hashlib.sha256(data).hexdigest()) != name:
-                raise ValueError(
-                    f"the photos of {name} changed after they were packed. Rerun `kedro run`."
-                )
-            sizes[name] = size
-            yield ContentAddressedFile(name, data)
+            missing[name] = order[start:end]
         start = end
+    yield from map_shards(partial(_join_photos, images=images), missing.items(), threads=True)
+
+
+def _join_photos(file: tuple[str, list[int]], images: Table) -> ContentAddressedFile:
+    """Build a file from its name and the positions of its photos."""
+    name, rows = file
+    data = b"".join(photo.jpeg for photo in _photos(images, rows))
+    if file_name(hashlib.sha256(data).hexdigest()) != name:
+        raise ValueError(f"the photos of {name} changed after they were packed. Rerun `kedro run`.")
+    return ContentAddressedFile(name, data)
 
 
 def _ends(release_photos: bytes) -> Iterator[tuple[str, int, int]]:
@@ -135,16 +137,44 @@ def ends_file(image_id: str, photos_per_file: int = PHOTOS_PER_FILE) -> bool:
     return int.from_bytes(digest, "big") % photos_per_file == 0
 
 
-def _files(photos: Iterator[_Photo], photos_per_file: int) -> Iterator[list[_Photo]]:
-    file: list[_Photo] = []
-    for photo in photos:
-        file.append(photo)
+def _file_rows(images: Table, photos_per_file: int) -> Iterator[list[int]]:
+    """Yield the positions of the photos of each file."""
+    ids = images.read(["image_id"])["image_id"].combine_chunks()
+    file: list[int] = []
+    for row in _order(images):
+        file.append(row)
         is_full = len(file) == MAX_FILE_FACTOR * photos_per_file
-        if is_full or ends_file(photo.image_id, photos_per_file):
+        if is_full or ends_file(ids[row].as_py(), photos_per_file):
             yield file
             file = []
     if file:
         yield file
+
+
+def _pack_shard(files: list[list[int]], images: Table) -> Rows:
+    """Return the file, offset, size and digest of each photo of some files."""
+    import pyarrow as pa
+
+    photos = _photos(images, list(chain.from_iterable(files)))
+    rows = []
+    for positions in files:
+        file = list(islice(photos, len(positions)))
+        name = file_name(hashlib.sha256(b"".join(photo.jpeg for photo in file)).hexdigest())
+        ends = accumulate(len(photo.jpeg) for photo in file)
+        rows += [
+            (
+                photo.image_id,
+                f"{FOLDER}/{name}",
+                end - len(photo.jpeg),
+                len(photo.jpeg),
+                hashlib.sha256(photo.jpeg).digest(),
+            )
+            for photo, end in zip(file, ends, strict=True)
+        ]
+    schema = pa.schema(
+        zip(COLUMNS, (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary(32)), strict=True)
+    )
+    return pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows], schema)
 
 
 def _photos(images: Table, rows: list[int]) -> Iterator[_Photo]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.observability.progress import Progress

@@ -1,14 +1,15 @@
 """Text embeddings of listings, from the served sentence encoder."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.compute.parallel import available_cores
+from fb_marketplace.compute.shards import PerProcess, map_shards
+from fb_marketplace.ml.batch_inference import to_lists
 from fb_marketplace.ml.listing_text import listing_text
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import TextEncoderParameters
@@ -73,42 +74,49 @@ def embed_texts(
         sentence_encoder: the encoder, ONNX.
         text_tokenizer: its tokenizer.
         text_keys: needed and existing keys.
-        parameters: rows per commit.
+        parameters: texts per shard.
 
     Yields:
         For the table ``text_embeddings``: the keys to keep, then batches of new rows.
     """
     import pyarrow as pa
 
-    from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
-
     keys, existing = text_keys.keys, text_keys.existing
     yield KeepOnly(keys, existing)
-    missing = np.flatnonzero(~Keys(existing).contains(keys)).tolist()
-    if not missing:
+    missing = np.flatnonzero(~Keys(existing).contains(keys))
+    if not len(missing):
         return
     texts = listing_text(products.sort_values("product_id"))
-    encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
-    size = parameters.rows_per_commit
-    with (
-        ThreadPoolExecutor(available_cores()) as pool,
-        Progress("texts encoded", len(keys), len(keys) - len(missing)) as progress,
-    ):
-        for start in range(0, len(missing), size):
-            part = missing[start : start + size]
-            # One text per call, one call per core: a vector must not depend on its batch.
-            vectors = pool.map(lambda row: encoder.encode([texts[row]]).text_embedding[0], part)
-            rows = []
-            for row, vector in zip(part, vectors, strict=True):
-                rows.append(
-                    {
-                        "key": keys[row].as_py(),
-                        "product_id": text_keys.product_ids[row],
-                        "embedding": vector,
-                    }
-                )
-                progress.advance(1)
-            yield pa.Table.from_pylist(rows, schema=TEXT_EMBEDDINGS)
+    files = sentence_encoder.pinned(), text_tokenizer.pinned()
+    encode = partial(_encode_shard, encoder=PerProcess(partial(_open_encoder, *files)))
+    size = parameters.texts_per_shard
+    shards = (
+        pa.table(
+            {
+                "key": keys.take(pa.array(rows)),
+                "product_id": [text_keys.product_ids[row] for row in rows],
+                "text": [texts[row] for row in rows],
+            }
+        )
+        for rows in np.split(missing, range(size, len(missing), size))
+    )
+    with Progress("texts encoded", len(keys), len(keys) - len(missing)) as progress:
+        for rows in map_shards(encode, shards, threads=True):
+            progress.advance(len(rows))
+            yield rows
+
+
+def _open_encoder(graph: FileRef, tokenizer: FileRef) -> TextEncoder:
+    return TextEncoder.from_bytes(graph.read(), tokenizer.read())
+
+
+def _encode_shard(shard: Rows, encoder: PerProcess[TextEncoder]) -> Rows:
+    from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
+
+    # One text per call: a vector must not depend on its batch.
+    vectors = [encoder.get().encode([text]).text_embedding[0] for text in shard["text"].to_pylist()]
+    rows = shard.append_column("embedding", to_lists(np.stack(vectors)))
+    return rows.select(TEXT_EMBEDDINGS.names).cast(TEXT_EMBEDDINGS)
 
 
 def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 
-TOLD = EmbeddingParameters(photos_per_batch=2, rows_per_commit=3)
+TOLD = EmbeddingParameters(photos_per_batch=2, photos_per_shard=4)
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def images(store_photos, draw_photo):
 def read(images, encoder, existing=frozenset(), values=TOLD):
     keys = plan_image_embeddings(images, encoder, existing)
     retained, *batches = embed_images(images, encoder, keys, values)
-    return retained.keys, [batch.to_pylist() for batch in batches]
+    return retained.keys, sorted(
+        (batch.to_pylist() for batch in batches), key=lambda batch: batch[0]["image_id"]
+    )
 
 
 def stored_rows(images, encoder, url, values=TOLD):
@@ -58,7 +60,7 @@ def test_embeddings_equal_those_of_served_encoder(images, encoder):
     assert {row["encoder_sha256"] for row in rows} == {sha256(encoder.read())}
 
 
-def test_rows_are_committed_in_batches(images, encoder):
+def test_rows_are_saved_in_shards(images, encoder):
     assert [len(batch) for batch in read(images, encoder)[1]] == [4, 1]
 
 
@@ -86,7 +88,9 @@ def test_other_encoder_recomputes_all(images, encoder, tmp_path):
 
 def test_batch_size_does_not_change_rows(images, encoder):
     one = read(images, encoder)
-    other = read(images, encoder, values=EmbeddingParameters(photos_per_batch=5, rows_per_commit=9))
+    other = read(
+        images, encoder, values=EmbeddingParameters(photos_per_batch=5, photos_per_shard=9)
+    )
 
     assert one[0] == other[0]
     assert len(other[1]) == 1

@@ -17,11 +17,6 @@ TITLES = {"d": "old oak table", "b": "red lamp", "a": "blue bike", "c": "oak cha
 COUNTS = ("texts", "encoded", "reused", "removed")
 
 
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    monkeypatch.setattr(text_extraction, "available_cores", lambda: 1)
-
-
 @pytest.fixture
 def encoder(store_file):
     return store_file("encoder", tiny.graph()), store_file("tokenizer", tiny.tokenizer())
@@ -29,7 +24,7 @@ def encoder(store_file):
 
 @pytest.fixture
 def telling(sentences):
-    return sentences.model_copy(update={"rows_per_commit": 2})
+    return sentences.model_copy(update={"texts_per_shard": 2})
 
 
 def listings(titles, description="old"):
@@ -42,7 +37,8 @@ def read(products, encoder, values, existing=frozenset()):
     keys = plan_text_embeddings(products, *encoder, existing)
     retained, *batches = embed_texts(products, *encoder, keys, values)
     assert retained.existing == existing
-    return retained.keys, [batch.to_pylist() for batch in batches]
+    by_listing = sorted(batches, key=lambda batch: batch["product_id"][0].as_py())
+    return retained.keys, [batch.to_pylist() for batch in by_listing]
 
 
 @pytest.fixture
@@ -77,7 +73,7 @@ def test_embeddings_are_of_title_and_description(encoder, telling):
     np.testing.assert_array_equal(np.float32([row["embedding"] for row in rows]), expected)
 
 
-def test_rows_are_committed_in_batches(encoder, telling):
+def test_rows_are_saved_in_shards(encoder, telling):
     assert [len(batch) for batch in read(listings(TITLES), encoder, telling)[1]] == [2, 2, 1]
 
 

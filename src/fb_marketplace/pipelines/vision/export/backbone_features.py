@@ -12,8 +12,6 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import Keys, iterate_rows, make_keys
 
 REVISION: Final = 2
-PHOTOS_PER_BATCH: Final = 8
-ROWS_PER_COMMIT: Final = 1024
 
 
 def extract_backbone_features(
@@ -63,27 +61,15 @@ def extract_features(
     Yields:
         The keys to keep, then batches of new rows: ``key``, ``image_id`` and ``features``.
     """
-    import pyarrow as pa
-
-    from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
-    from fb_marketplace.schemas.lance import VISION_FEATURES
+    from fb_marketplace.ml.batch_inference import encode_missing
 
     keys = make_keys(iterate_rows(images.read(["image_id", "sha256"])), *key_parts)
     yield KeepOnly(keys, existing_keys)
-    for batch in encode_missing(
-        lambda: open_encoder(export()),
-        images,
-        keys,
-        existing_keys,
-        PHOTOS_PER_BATCH,
-        ROWS_PER_COMMIT,
-    ):
-        rows = [photo.row for photo in batch]
-        yield pa.table(
-            {
-                "key": keys.take(pa.array(rows)),
-                "image_id": images.take(rows, ["image_id"]).column("image_id"),
-                "features": [photo.embedding for photo in batch],
-            },
-            schema=VISION_FEATURES,
-        )
+    yield from encode_missing(export, images, keys, existing_keys, _feature_rows)
+
+
+def _feature_rows(encoded: Rows) -> Rows:
+    from fb_marketplace.schemas.lance import VISION_FEATURES
+
+    rows = encoded.rename_columns({"embedding": "features"})
+    return rows.select(VISION_FEATURES.names).cast(VISION_FEATURES)

@@ -1,13 +1,12 @@
 """From the trained model to the served encoder: calibration, export, quantization, selection."""
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
+from fb_marketplace.ml.batch_inference import encode_rows
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.task import (
@@ -26,8 +25,6 @@ from fb_marketplace.storage.keyed_table import Table
 
 if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.models.network import Network
-
-PHOTOS_PER_BATCH: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +127,9 @@ def select_encoder(
     photos = _photos_of_split(images, products, splits, "validation")
     classes = label_indices(photos["category"], vision_labels)
     graphs = {"fp32": encoder_fp32.read(), "int8": encoder_int8.read()}
-    outputs = {name: _encode(graph, images, photos) for name, graph in graphs.items()}
+    outputs = {
+        name: encode_rows(graph, images, photos["row"].to_list()) for name, graph in graphs.items()
+    }
     accuracy = {
         name: float((probabilities.argmax(axis=1) == classes).mean())
         for name, (probabilities, _) in outputs.items()
@@ -177,17 +176,3 @@ def _photos_of_split(
 ) -> pd.DataFrame:
     listed = photos_with_labels(images, products, splits)
     return listed[listed["split"] == split]
-
-
-def _encode(
-    graph: bytes, images: Table, photos: pd.DataFrame
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return probabilities, (photos, classes), and embeddings, (photos, dimension)."""
-    rows = photos["row"].to_list()
-    encodings = [
-        encoding for _, encoding in encode_rows(open_encoder(graph), images, rows, PHOTOS_PER_BATCH)
-    ]
-    return (
-        np.concatenate([encoding.probabilities for encoding in encodings]),
-        np.concatenate([encoding.embeddings for encoding in encodings]),
-    )

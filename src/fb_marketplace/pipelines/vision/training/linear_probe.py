@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters

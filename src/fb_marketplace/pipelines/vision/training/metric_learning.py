@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import dropout
 
-from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import EmbeddingHeadParameters
 from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead

@@ -24,7 +24,7 @@ def embeddings(tmp_path, marketplace, encoder):
     url = str(tmp_path / "image_embeddings.lance")
     keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
     keys = plan_image_embeddings(marketplace.images, encoder, frozenset())
-    parameters = EmbeddingParameters(photos_per_batch=5, rows_per_commit=36)
+    parameters = EmbeddingParameters(photos_per_batch=5, photos_per_shard=36)
     _, *batches = embed_images(marketplace.images, encoder, keys, parameters)
     for rows in batches:
         keyed_table.insert(url, rows)

@@ -1,3 +1,5 @@
+from operator import itemgetter
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,8 @@ LABELS = ["Blue", "Green", "Red"]
 
 def read(images, model, base_recipe, existing=frozenset()):
     retained, *batches = extract_block_features(images, existing, model, LABELS, base_recipe)
-    return retained.keys, [row for batch in batches for row in batch.to_pylist()]
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    return retained.keys, sorted(rows, key=itemgetter("image_id"))
 
 
 def keys_of(images, model, base_recipe):

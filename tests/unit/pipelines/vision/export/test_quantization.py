@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
+from fb_marketplace.ml.batch_inference import encode_rows
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 
 
@@ -11,11 +11,7 @@ def int8(exported, marketplace):
 
 
 def answers(graph, images):
-    result = [item for _, item in encode_rows(open_encoder(graph), images, list(range(36)), 8)]
-    return (
-        np.concatenate([item.probabilities for item in result]),
-        np.concatenate([item.embeddings for item in result]),
-    )
+    return encode_rows(graph, images, list(range(36)))
 
 
 def test_quantized_output_is_near_fp32(exported, int8, marketplace):

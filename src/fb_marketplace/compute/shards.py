@@ -1,0 +1,148 @@
+"""Work on the rows of tables, in shards that workers process in parallel."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from multiprocessing import connection
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from fb_marketplace.compute.threads import available_cores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+SHARDS_PER_WORKER: Final = 2
+"""Shards in memory per worker: one to work on, and the next one."""
+
+MAX_SHARD_BYTES: Final = 64 * 1024 * 1024
+
+
+class PerProcess(Generic[Value]):
+    """A value, such as a model, that each process opens once, when it first needs it. It is picklable."""
+
+    def __init__(self, open_value: Callable[[], Value]) -> None:
+        """Set the picklable function that opens the value."""
+        self._open = open_value
+        self._lock = Lock()
+        self._values: list[Value] = []
+
+    def get(self) -> Value:
+        """Return the value."""
+        with self._lock:
+            if not self._values:
+                self._values.append(self._open())
+            return self._values[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PerProcess, (self._open,)
+
+
+def map_shards(
+    function: Callable[[Shard], Result],
+    shards: Iterable[Shard],
+    *,
+    max_workers: int = 0,
+    threads: bool = False,
+) -> Iterator[Result]:
+    """Yield the result of a function for each shard, in any order.
+
+    A shard and its result are small enough that several fit in memory: a few thousand rows, or the
+    references to some megabytes of photos. At most two shards per worker are in memory.
+
+    Args:
+        function: a picklable function. It is sent to each worker once.
+        shards: Arrow tables, or other picklable values; read lazily as results are consumed.
+        max_workers: maximum number of workers; 0: one per core; 1: work in this process.
+        threads: whether the function releases the GIL most of the time, so that threads are enough.
+
+    Yields:
+        The results.
+    """
+    workers = max_workers or available_cores()
+    if workers == 1:
+        yield from map(function, shards)
+        return
+    if threads:
+        yield from _map(ThreadPoolExecutor(workers), function, shards, workers)
+        return
+    # Never fork: a child forked after OpenMP or Lance has run hangs.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _initialize_worker, (function,)
+    )
+    yield from _map(pool, _call, shards, workers)
+
+
+def shard_slices(
+    sizes: "NDArray[np.int64]", max_rows: int, max_bytes: int = MAX_SHARD_BYTES
+) -> Iterator[slice]:
+    """Yield the rows of each shard. A row that is larger than a shard is a shard of its own.
+
+    Args:
+        sizes: int64, (rows,): size of each row's data in bytes.
+        max_rows: maximum number of rows of a shard.
+        max_bytes: maximum number of bytes of a shard.
+    """
+    import numpy as np
+
+    totals, start = np.cumsum(sizes), 0
+    while start < len(sizes):
+        limit = totals[start] - sizes[start] + max_bytes
+        end = max(start + 1, int(np.searchsorted(totals, limit, "right")))
+        end = min(end, start + max_rows)
+        yield slice(start, end)
+        start = end
+
+
+def _map(
+    pool: Executor, call: Callable[[Any], Any], shards: Iterable[Any], workers: int
+) -> Iterator[Any]:
+    pending: set[Future[Any]] = set()
+    try:
+        for shard in shards:
+            pending.add(pool.submit(call, shard))
+            if len(pending) >= SHARDS_PER_WORKER * workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        # Threads end their current shards, since they use what the caller may close.
+        pool.shutdown(wait=isinstance(pool, ThreadPoolExecutor), cancel_futures=True)
+
+
+_function: Callable[[Any], Any]
+
+
+def _call(shard: Any) -> Any:
+    return _function(shard)
+
+
+def _initialize_worker(function: Callable[[Any], Any]) -> None:
+    """Limit a worker to one thread, since workers share the cores, and end it with its parent."""
+    global _function  # noqa: PLW0603 - a process works for one pool
+    _function = function
+    os.environ["OMP_NUM_THREADS"] = "1"
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with_parent(sentinel: int) -> None:
+    """Exit when the parent ends. Otherwise workers of a killed parent would wait for work forever."""
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,143 @@
+import os
+import threading
+import time
+from itertools import count
+
+import numpy as np
+import pytest
+
+from fb_marketplace.compute.shards import PerProcess, map_shards, shard_slices
+from fb_marketplace.compute.threads import available_cores
+
+WORKERS = [{"max_workers": 1}, {"max_workers": 2}, {"max_workers": 2, "threads": True}]
+
+
+def tenfold(number):
+    return number * 10, os.getpid()
+
+
+def slow_for_the_first(number):
+    time.sleep(3 if number == 0 else 0)
+    return number
+
+
+def refuse_the_third(number):
+    if number == 2:
+        raise ValueError("the third")
+    return number
+
+
+class Opened:
+    """Returns the value that its process opened."""
+
+    def __init__(self, open_value):
+        self.value = PerProcess(open_value)
+
+    def __call__(self, number):
+        return self.value.get(), number
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_each_shard_has_its_result(workers):
+    results = [result for result, _ in map_shards(tenfold, range(6), **workers)]
+
+    assert sorted(results) == [0, 10, 20, 30, 40, 50]
+
+
+def test_processes_are_not_the_current_one():
+    assert os.getpid() not in {pid for _, pid in map_shards(tenfold, range(6), max_workers=2)}
+
+
+@pytest.mark.parametrize("workers", [WORKERS[0], WORKERS[2]])
+def test_one_worker_and_threads_are_in_this_process(workers):
+    assert {pid for _, pid in map_shards(tenfold, [1, 2], **workers)} == {os.getpid()}
+
+
+def test_slow_shard_does_not_delay_others():
+    results = list(map_shards(slow_for_the_first, range(20), max_workers=2, threads=True))
+
+    assert results[-1] == 0
+    assert sorted(results) == list(range(20))
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_worker_error_is_raised_to_the_caller(workers):
+    with pytest.raises(ValueError, match="the third"):
+        list(map_shards(refuse_the_third, range(6), **workers))
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [*zip(WORKERS, (1, 4, 4), strict=True)])
+def test_at_most_two_shards_per_worker_are_read_ahead(workers, ahead):
+    drawn = []
+
+    def source():
+        for number in range(50):
+            drawn.append(number)
+            yield number
+
+    results = map_shards(tenfold, source(), **workers)
+
+    assert drawn == []
+    for taken in range(1, 4):
+        next(results)
+        assert len(drawn) <= ahead + taken - 1
+    results.close()
+    assert len(drawn) <= ahead + 2
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_no_shards_give_no_results(workers):
+    assert list(map_shards(tenfold, [], **workers)) == []
+
+
+def test_stopped_threads_end_their_shard_only():
+    started, stopped = [], threading.Event()
+
+    def wait(number):
+        started.append(number)
+        if number:
+            stopped.wait(30)
+
+    results = map_shards(wait, range(10), max_workers=2, threads=True)
+    next(results)
+    threading.Timer(0.2, stopped.set).start()
+    results.close()
+
+    assert len(started) <= 4
+
+
+def test_processes_open_a_value_once():
+    results = list(map_shards(Opened(os.getpid), range(12), max_workers=2))
+
+    assert os.getpid() not in {value for value, _ in results}
+    assert sorted(number for _, number in results) == list(range(12))
+
+
+def test_threads_share_a_value(monkeypatch):
+    numbers = count()
+
+    results = list(
+        map_shards(Opened(lambda: next(numbers)), range(12), max_workers=3, threads=True)
+    )
+
+    assert {value for value, _ in results} == {0}
+
+
+def test_shards_are_limited_by_rows():
+    assert list(shard_slices(np.ones(5), 2)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+
+
+def test_shards_are_limited_by_bytes(monkeypatch):
+    sizes = np.array([4, 6, 1, 25, 3, 3])
+
+    result = [sizes[rows].tolist() for rows in shard_slices(sizes, 100, max_bytes=10)]
+
+    assert result == [[4, 6], [1], [25], [3, 3]]
+
+
+def test_no_rows_give_no_shards():
+    assert list(shard_slices(np.array([], dtype=np.int64), 3)) == []
+
+
+def test_cpu_count_is_at_least_one():
+    assert available_cores() >= 1
