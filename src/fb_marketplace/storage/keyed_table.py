@@ -59,7 +59,12 @@ class Table:
     @retry_on_store_error
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
         """Read columns of the rows at these positions, in the given order."""
-        return self._open().take([int(row) for row in rows], columns=list(columns))
+        import numpy as np
+
+        # Lance's `take` searches the deleted rows for each position: in a table with 830 of them, 500 rows
+        # took 7 s.
+        addresses = _row_addresses(self.url, self.version)[np.asarray(rows, np.int64)]
+        return self._open()._take_rows(addresses.tolist(), columns=list(columns))
 
     def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """Return the positions of all rows, sorted by a column: int64, (rows,)."""
@@ -385,6 +390,14 @@ def _has(url: str, schema: "pa.Schema") -> bool:
 def _opened(url: str, version: int) -> "lance.LanceDataset":
     """Open a version once per process: opening costs requests, and versions do not change."""
     return open_dataset(url, version)
+
+
+@lru_cache(maxsize=16)
+def _row_addresses(url: str, version: int) -> "NDArray[np.uint64]":
+    """Return Lance's address of each row of a version, in storage order: uint64, (rows,)."""
+    scanner = _opened(url, version).scanner(columns=[], with_row_id=True)
+    addresses: NDArray[np.uint64] = scanner.to_table().column("_rowid").to_numpy()
+    return addresses
 
 
 def open_dataset(url: str, version: int | str | None = None) -> "lance.LanceDataset":

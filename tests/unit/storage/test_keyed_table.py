@@ -347,6 +347,19 @@ def test_missing_table_is_rejected(tmp_path):
         keyed_table.open_table(str(tmp_path / "nowhere.lance"))
 
 
+def test_take_counts_remaining_rows_only(url):
+    keyed_table.insert(url, rows(*"abcdef"))
+    keyed_table.insert(url, rows(*"ghi"))
+    keyed_table.retain(url, {*"bcfi"})
+    table = keyed_table.open_table(url)
+    stored = table.read(["name"]).column("name").to_pylist()
+
+    taken = table.take([3, 0, 3, 2], ["name"]).column("name").to_pylist()
+
+    assert taken == [stored[row] for row in (3, 0, 3, 2)]
+    assert table.take([], ["name"]).num_rows == 0
+
+
 def test_take_returns_rows_in_requested_order(url):
     keyed_table.insert(url, rows("a", "b", "c"))
     table = keyed_table.open_table(url)
