@@ -38,6 +38,7 @@ class RetrievalParameters(RetrainedParameters):
 
     retrain: Annotated[RetrainRule, Field(exclude=True)] = WhenGrown(when_grown=0.1)
     max_queries: Count
+    max_sampled_photos: Count
     thumbnail_size: Literal[8, 16, 32, 64]
     sheet_queries: Annotated[int, Field(ge=2, description="half of them found, half missed")]
     sheet_hits: Annotated[int, Field(ge=1, le=10)]

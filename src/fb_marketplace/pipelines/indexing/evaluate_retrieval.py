@@ -19,6 +19,7 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
     LISTING_LEVEL,
     compute_comparison_embeddings,
     embeddings_from_table,
+    l2_normalize,
 )
 from fb_marketplace.pipelines.indexing.exact_ranking import TopHits, exact_search, rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices, make_gallery
@@ -29,6 +30,8 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
 
 FULL_GALLERY: Final = "all_photos"
+SAMPLED_GALLERY: Final = "sampled_photos"
+"""Gallery of bounded size. Recall in it does not depend on the size of the market."""
 WITHIN_SPLIT: Final = {split: f"{split}_photos" for split in EVALUATION_SPLITS}
 """Galleries with the photos of one split only."""
 
@@ -64,7 +67,8 @@ def evaluate_served_index(
 
     Returns:
         ``retrieval_hits``: the first ten hits of each query, graded; and ``retrieval_full_gallery``: one
-        row per query and metric, see :func:`evaluate_within_split`.
+        row per gallery, query and metric, see :func:`evaluate_within_split`. The galleries are all photos,
+        and a sample of them with all photos of the queries' listings, which is searched exactly.
 
     Raises:
         InsufficientDataError: the test split has no photo.
@@ -78,10 +82,15 @@ def evaluate_served_index(
     image_ids = gallery.photos["image_id"].iloc[queries].to_list()
     vectors = embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings")
     hits, ranking = exact_search(index, gallery, queries, vectors)
-    return ServedIndex(
-        _hit_table(hits, gallery, queries),
+    sampled = _sampled_rows(gallery, queries, parameters)
+    sample = Gallery(gallery.photos.iloc[sampled])
+    places = np.searchsorted(sampled, queries)
+    exact = rank_all(l2_normalize(index.vectors(sampled)), sample, places)
+    metrics = [
         _metric_table(ranking, gallery, queries, FULL_GALLERY, ENCODER),
-    )
+        _metric_table(exact, sample, places, SAMPLED_GALLERY, ENCODER),
+    ]
+    return ServedIndex(_hit_table(hits, gallery, queries), pd.concat(metrics, ignore_index=True))
 
 
 def evaluate_within_split(
@@ -135,6 +144,18 @@ def evaluate_within_split(
 
 def _sample(image_ids: "pd.Series[str]", parameters: RetrievalParameters) -> RowIndices:
     return sample_rows(image_ids.to_list(), parameters.max_queries, parameters.seed)
+
+
+def _sampled_rows(
+    gallery: Gallery, queries: RowIndices, parameters: RetrievalParameters
+) -> RowIndices:
+    """Return a sample of the photos, and all photos of the queries' listings, in the gallery's order."""
+    photos = gallery.photos
+    partners = np.flatnonzero(photos["product_id"].isin(photos["product_id"].iloc[queries]))
+    sample = sample_rows(
+        photos["image_id"].to_list(), parameters.max_sampled_photos, parameters.seed
+    )
+    return np.unique(np.concatenate([sample, partners, queries])).astype(np.int64)
 
 
 def _galleries(

@@ -13,6 +13,7 @@ from fb_marketplace.evaluation.relevance import (
 )
 from fb_marketplace.evaluation.retrieval_metrics import RECALLS
 from fb_marketplace.parameters.indexing import RetrievalParameters
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY
 from fb_marketplace.storage.keyed_table import Table
 
 GRADE_COLORS = {
@@ -39,7 +40,7 @@ def plot_hits(
 
     Args:
         retrieval_hits: hits of each query.
-        retrieval_full_gallery: metrics of each query.
+        retrieval_full_gallery: metrics of each query by gallery.
         images: the canonical photos.
         parameters: numbers of queries and hits, and the seed.
 
@@ -48,8 +49,8 @@ def plot_hits(
     """
     generator = np.random.default_rng(parameters.seed)
     half = parameters.sheet_queries // 2
-    found_first = _queries(retrieval_full_gallery, FIRST, 1)
-    missed = _queries(retrieval_full_gallery, TENTH, 0)
+    metrics = retrieval_full_gallery[retrieval_full_gallery["gallery"] == FULL_GALLERY]
+    found_first, missed = _queries(metrics, FIRST, 1), _queries(metrics, TENTH, 0)
     outcomes = {
         query: outcome
         for outcome, queries in (("found first", found_first), ("not among ten", missed))
@@ -57,7 +58,7 @@ def plot_hits(
     }
     top = retrieval_hits[retrieval_hits["rank"] <= parameters.sheet_hits]
     title = (
-        f"{len(_queries(retrieval_full_gallery, FIRST)):,} queries of the test split for another photo of "
+        f"{len(_queries(metrics, FIRST)):,} queries of the test split for another photo of "
         f"the listing: {len(found_first):,} found one first, {len(missed):,} not among ten"
     )
     jpegs = _jpegs(images, [*outcomes, *top.loc[top["image_id"].isin(list(outcomes)), "hit"]])

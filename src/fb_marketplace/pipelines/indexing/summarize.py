@@ -15,7 +15,11 @@ from fb_marketplace.evaluation.retrieval_metrics import (
 )
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.comparison_embeddings import ENCODER
-from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY, WITHIN_SPLIT
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
+    FULL_GALLERY,
+    SAMPLED_GALLERY,
+    WITHIN_SPLIT,
+)
 
 METRICS: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
 HIT_METRICS: Final = (*RECALLS, PRECISION, NDCG)
@@ -41,12 +45,13 @@ def summarize_retrieval(
     """Estimate each metric with an interval over groups, and compare it with the baselines.
 
     Args:
-        retrieval_full_gallery: metrics per query, over all photos of the index.
+        retrieval_full_gallery: metrics per query, over all photos of the index and over a sample.
         retrieval_within_split: metrics per query, over the photos of its own split.
         parameters: parameters of the bootstrap.
 
     Returns:
-        Metrics of the encoder by gallery (``all_photos``, ``test_photos``, ``validation_photos``);
+        Metrics of the encoder by gallery (``all_photos``, ``sampled_photos``, ``test_photos``,
+        ``validation_photos``);
         ``baselines``, the metrics of other embeddings by gallery and name; and ``gains``, the mean paired
         differences of the encoder to each of them. Also a table of the encoder's metrics by category, for
         the gallery of the test split.
@@ -55,9 +60,11 @@ def summarize_retrieval(
         UserError: no listing of a split has two photos that are not copies.
     """
     metrics: dict[str, Any] = {
-        FULL_GALLERY: _estimates(
-            _select(retrieval_full_gallery, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
-        ),
+        gallery: _estimates(
+            _select(retrieval_full_gallery, gallery, ENCODER), HIT_METRICS, parameters
+        )
+        for gallery in (FULL_GALLERY, SAMPLED_GALLERY)
+    } | {
         "baselines": {},
         "gains": {},
     }

@@ -14,10 +14,12 @@ PHOTOS: Final = "photo_top1"
 LISTINGS: Final = "listing_top1"
 LISTINGS_WITH_TEXT: Final = "listing_with_text_top1"
 RECALLS: Final = {
-    "recall_at_1": "same_product_recall_at_1",
-    "recall_at_10": "same_product_recall_at_10",
+    "recall_at_1": ("all_photos", "same_product_recall_at_1"),
+    "recall_at_10": ("all_photos", "same_product_recall_at_10"),
+    "sampled_recall_at_1": ("sampled_photos", "same_product_recall_at_1"),
+    "sampled_recall_at_10": ("sampled_photos", "same_product_recall_at_10"),
 }
-"""Recall metrics, and their names in the table ``retrieval_full_gallery``."""
+"""Recall metrics, and their galleries and names in the table ``retrieval_full_gallery``."""
 
 SEARCHES: Final = "search_ndcg_at_10"
 SERVED: Final = {
@@ -46,7 +48,7 @@ def collect_case_metrics(
     Args:
         vision_predictions: predictions of the image encoder by photo.
         product_predictions: predictions by listing, from photos only and from photos with text.
-        retrieval_full_gallery: retrieval metrics by photo, over the served index.
+        retrieval_full_gallery: retrieval metrics by gallery and photo.
         ranking_query_metrics: search metrics by query and method.
         vision_labels: the classes, in the order of the probabilities.
 
@@ -67,7 +69,7 @@ def collect_case_metrics(
         ]
     if not isinstance(retrieval_full_gallery, Skipped):
         parts += [
-            _recall(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()
+            _recall(name, retrieval_full_gallery, *measure) for name, measure in RECALLS.items()
         ]
     if not isinstance(ranking_query_metrics, Skipped):
         parts.append(_searches(SEARCHES, ranking_query_metrics, "ranker", "ndcg_at_10"))
@@ -94,8 +96,13 @@ def _accuracy(
     return _rows(name, tested[case], predicted.groups, predicted.correct)
 
 
-def _recall(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd.DataFrame:
-    rows = retrieval_full_gallery[retrieval_full_gallery["measure"] == measure]
+def _recall(
+    name: str, retrieval_full_gallery: pd.DataFrame, gallery: str, measure: str
+) -> pd.DataFrame:
+    rows = retrieval_full_gallery[
+        (retrieval_full_gallery["gallery"] == gallery)
+        & (retrieval_full_gallery["measure"] == measure)
+    ]
     return _rows(name, rows["image_id"], rows["group"], rows["value"])
 
 

@@ -39,7 +39,7 @@ def as_groups(copies):
 def ask_the_index(store_angles, parameters, measuring, tmp_path):
     """Asks an index of photos by angle."""
 
-    def ask(angles, copies=(), max_queries=100):
+    def ask(angles, copies=(), max_queries=100, **changed):
         owners, products, splits = market(angles)
         table = store_angles(angles)
         selection = select_image_index(table, parameters)
@@ -47,7 +47,7 @@ def ask_the_index(store_angles, parameters, measuring, tmp_path):
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
         files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))
-        settings = measuring.model_copy(update={"max_queries": max_queries})
+        settings = measuring.model_copy(update={"max_queries": max_queries} | changed)
         return evaluate_served_index(*files, table, products, splits, as_groups(copies), settings)
 
     return ask
@@ -138,6 +138,34 @@ def test_queries_are_of_test_split_and_hits_of_all(ask_the_index):
     assert values(result.metrics, pos(1)) == {"a.1": 0, "a.2": 0}
 
 
+def test_sampled_gallery_does_not_grow_with_market(ask_the_index):
+    few = {"a.1": 0, "a.2": 90} | {f"c{number}.1": 10 + 4 * number for number in range(12)}
+    many = few | {f"t{number}.1": 1 + 3 * number for number in range(28)}
+
+    small, large = (
+        ask_the_index(angles, max_sampled_photos=10, max_queries=2).metrics
+        for angles in (few, many)
+    )
+
+    for name, metrics, photos in (("small", small, 14), ("large", large, 42)):
+        sizes = metrics.groupby("gallery")["photos"].unique()
+        assert sizes["all_photos"] == [photos], name
+        assert sizes["sampled_photos"] <= 12, name
+
+
+def test_sample_of_all_photos_has_the_same_recall(ask_the_index):
+    others = {f"c{number}.1": 10 + number for number in range(5)}
+
+    metrics = ask_the_index({"a.1": 0, "a.2": 100} | others).metrics
+
+    for depth in (1, 5, 10):
+        whole, sampled = (
+            values(metrics, pos(depth), gallery=gallery)
+            for gallery in ("all_photos", "sampled_photos")
+        )
+        assert whole == sampled
+
+
 def test_sample_of_queries_is_mostly_that_of_another_gallery(ask_the_index):
     angles = {f"p{number}.1": number for number in range(60)}
     fewer = {name: angle for name, angle in angles.items() if angle % 10}
@@ -163,7 +191,10 @@ def test_random_baseline_excludes_query_and_copies(ask_the_index):
 
     measured = ask_the_index(angles, [("b.1", "a.1")]).metrics
 
-    baseline = measured[measured["measure"] == pos(1)].set_index("image_id")["random_baseline"]
+    is_served = measured["gallery"] == "all_photos"
+    baseline = measured[is_served & (measured["measure"] == pos(1))].set_index("image_id")[
+        "random_baseline"
+    ]
     assert baseline.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
 
 

@@ -31,11 +31,11 @@ def drawn(store_photos, measuring):
     )
     served = pd.DataFrame(
         [
-            (query, f"same_product_recall_at_{depth}", value)
+            ("all_photos", query, f"same_product_recall_at_{depth}", value)
             for query, value in (("found", 1.0), ("missed", 0.0))
             for depth in (1, 10)
         ],
-        columns=["image_id", "measure", "value"],
+        columns=["gallery", "image_id", "measure", "value"],
     )
     sheet = plot_hits(hits, served, images, measuring)
     assert plot_hits(hits, served, images, measuring) == sheet

@@ -41,8 +41,10 @@ def report(measuring):
             for gallery in ("test_photos", "validation_photos")
             for embedding, result in (("encoder", [1, 1, 1, 0]), ("pixels", [1, 0, 0, 1]))
         ]
-        params = queries("all_photos", "encoder", [1, 0]) if served is None else served
-        return summarize_retrieval(params, pd.concat([*alone, *more]), measuring)
+        if served is None:
+            galleries = ("all_photos", [1, 0]), ("sampled_photos", [1, 1])
+            served = pd.concat([queries(name, "encoder", result) for name, result in galleries])
+        return summarize_retrieval(served, pd.concat([*alone, *more]), measuring)
 
     return make
 
@@ -50,8 +52,10 @@ def report(measuring):
 def test_encoder_metrics_have_baseline_and_counts(report):
     metrics = report().metrics
 
-    result = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
-    assert result == {"all_photos": 0.5, "test_photos": 0.75}
+    result = {
+        name: metrics[name][R1]["value"] for name in ("all_photos", "sampled_photos", "test_photos")
+    }
+    assert result == {"all_photos": 0.5, "sampled_photos": 1.0, "test_photos": 0.75}
     assert metrics["validation_photos"].keys() == set(METRICS)
     one = metrics["test_photos"][R1]
     assert (one["cases"], one["groups"], one["gallery"], one["random_baseline"]) == (4, 4, 4, 0.25)

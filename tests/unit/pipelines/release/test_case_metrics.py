@@ -37,14 +37,16 @@ def table():
     )
     served = pd.DataFrame(
         {
+            "gallery": ["all_photos"] * 3 + ["sampled_photos"] * 3,
             "measure": [
                 "same_product_recall_at_1",
                 "same_product_recall_at_10",
                 "ndcg_at_10",
-            ],
-            "image_id": ["i1", "i1", "i1"],
-            "group": ["g", "g", "g"],
-            "value": [0.0, 1.0, 0.4],
+            ]
+            * 2,
+            "image_id": ["i1"] * 6,
+            "group": ["g"] * 6,
+            "value": [0.0, 1.0, 0.4, 1.0, 1.0, 0.6],
         }
     )
     searches = pd.DataFrame(
@@ -91,6 +93,7 @@ def test_listing_without_photos_has_no_photo_case(table):
 def test_retrieval_cases_have_recall(table):
     assert rows(table, "recall_at_1") == [("i1", "g", 0.0)]
     assert rows(table, "recall_at_10") == [("i1", "g", 1.0)]
+    assert rows(table, "sampled_recall_at_1") == [("i1", "g", 1.0)]
     assert table["value"].dtype == np.float64
 
 
