@@ -264,7 +264,7 @@ def test_killed_run_loses_few_rows(filled, first):
 
     assert len(existing) >= saved * (1 - lance_table.COMMIT_SHARE)
     resumed = filled(first)
-    wanted = numbered(0, 300)
-    resumed.save(KeepOnly(wanted.column("key"), existing))
-    resumed.save(wanted.slice(len(existing)))
+    kept = numbered(0, 300)
+    resumed.save(KeepOnly(kept.column("key"), existing))
+    resumed.save(kept.slice(len(existing)))
     assert len(resumed.load()) == 300

@@ -106,10 +106,10 @@ def _rank(
 
 def _first(similarities: NDArray[np.float32], depth: int) -> RowIndices:
     """Return the columns with the highest values, best first, ties by column: int64, (queries, depth)."""
-    least = -np.partition(-similarities, depth - 1, axis=1)[:, depth - 1]
+    thresholds = -np.partition(-similarities, depth - 1, axis=1)[:, depth - 1]
     first = np.empty((len(similarities), depth), np.int64)
     for query, values in enumerate(similarities):
-        columns = np.flatnonzero(values >= least[query])
+        columns = np.flatnonzero(values >= thresholds[query])
         first[query] = columns[np.argsort(-values[columns], kind="stable")[:depth]]
     return first
 
