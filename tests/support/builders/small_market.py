@@ -94,7 +94,7 @@ def facts(
     age_days=None,
 ):
     count = len(product_ids)
-    latitude, longitude = zip(*(places or [(np.nan, np.nan)] * count), strict=True)
+    latitude, longitude = np.reshape(places or [(np.nan, np.nan)] * count, (count, 2)).T.tolist()
     return ListingFeatures.from_columns(
         product_ids,
         families or product_ids,

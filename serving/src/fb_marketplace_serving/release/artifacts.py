@@ -1,5 +1,6 @@
 """Files of a release, verified against the checksums in its manifest."""
 
+import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -107,11 +108,21 @@ def fetch_verified(
             pool.shutdown(cancel_futures=True)
 
 
+_REMEDIES: Final = {
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "raise the system's limit on open files (fs.file-max)",
+    errno.ENOMEM: "raise the memory limit, or the limit on mapped files (vm.max_map_count)",
+}
+
+
 def cache_error(folder: Path, error: OSError) -> ReleaseError:
     """Return the error for a folder that cannot hold the private files of a release."""
+    remedy = _REMEDIES.get(
+        error.errno or 0,
+        "expected a writable folder with space for two releases; set FB_CACHE_DIR to one on a disk",
+    )
     return ReleaseError(
-        f"{folder}: cannot hold the files of the release ({error.strerror or error}); expected a writable "
-        "folder with space for two releases; set FB_CACHE_DIR to one on a disk"
+        f"{folder}: cannot hold the files of the release ({error.strerror or error}); {remedy}"
     )
 
 

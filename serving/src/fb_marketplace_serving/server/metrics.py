@@ -36,7 +36,7 @@ class Metrics:
 
     Attributes:
         requests: answered requests by route, method and status.
-        request_seconds: duration of requests by route.
+        request_seconds: duration of requests by route, without pauses of clients that are slowed down.
         stage_seconds: duration of the stages of a photo or a search.
         batch_sizes: size of the batch of each photo.
         requests_rejected: rejected requests by reason.

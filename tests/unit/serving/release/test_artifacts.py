@@ -1,6 +1,10 @@
+import errno
+import os
+
 import pytest
 
 from fb_marketplace_serving.release.artifacts import (
+    cache_error,
     manifest_artifacts,
     read_verified_blocks,
     release_artifacts,
@@ -82,3 +86,20 @@ def test_read_verified_names_unreadable_file(tmp_path):
 
     with pytest.raises(ReleaseError, match="folder"):
         read(tmp_path, Artifact(path="folder", bytes=1, sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "FB_CACHE_DIR"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENFILE, "fs.file-max"),
+        (errno.ENOMEM, "memory limit"),
+    ],
+)
+def test_failed_private_file_has_a_remedy_for_its_cause(tmp_path, code, remedy):
+    message = str(cache_error(tmp_path, OSError(code, os.strerror(code))))
+
+    assert os.strerror(code) in message
+    assert remedy in message
+    assert ("FB_CACHE_DIR" in message) is (code == errno.ENOSPC)

@@ -202,6 +202,8 @@ class RelevanceFeatures:
         """
         steps = np.arange(SHARE_STEPS + 1)
         is_point = steps[:, np.newaxis] <= steps
+        if not self.listings.paths:
+            return np.empty((0, len(RELEVANCE_FEATURES))), np.zeros_like(is_point)
         title, text = np.nonzero(is_point)
         rows = self._rows(np.zeros(len(title), np.int64), 0)
         # Sums of rounded shares may exceed 1 a little.

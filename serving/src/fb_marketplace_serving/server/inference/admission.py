@@ -84,12 +84,18 @@ class Pace:
         self._clients: Counter[str] = Counter()
         self._second = 0.0
 
-    async def wait(self, client: str) -> None:
-        """Wait before an answer to a client that had too many within this second."""
+    async def wait(self, client: str) -> float:
+        """Wait before an answer to a client that had too many within this second.
+
+        Returns:
+            The seconds of the wait.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._second >= 1:
             self._clients.clear()
             self._second = now
         self._clients[client] += 1
-        if self._clients[client] > PROMPT_ANSWERS:
-            await asyncio.sleep(PAUSE)
+        if self._clients[client] <= PROMPT_ANSWERS:
+            return 0.0
+        await asyncio.sleep(PAUSE)
+        return asyncio.get_running_loop().time() - now

@@ -15,14 +15,14 @@ from fb_marketplace_serving.storage.private_file import release_pages
 
 Result = TypeVar("Result")
 
-SEARCH_NICENESS: Final = 4
-PHOTO_NICENESS: Final = 5
+SEARCH_NICENESS: Final = 1
+PHOTO_NICENESS: Final = 2
 """Niceness of the threads of each kind of work. The event loop has 0: it must wake at once to accept and
 reject requests, even if every core is busy."""
 
 BACKGROUND_NICENESS: Final = 15
 """Niceness of large photos and of opening releases, and of a kind of work that takes much of the cores. On
-a busy core, other kinds get nine tenths: a flood of one kind hardly delays the others."""
+a busy core, other kinds get 95 %: a flood of one kind hardly delays the others."""
 
 MAX_PROMPT_USAGE: Final = 0.25
 """Share of the cores that a kind of work may take before its threads have ``BACKGROUND_NICENESS``."""

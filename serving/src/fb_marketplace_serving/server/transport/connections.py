@@ -4,6 +4,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
 from uvicorn.server import ServerState
@@ -121,7 +122,8 @@ class Connections(ServerState):
         if connection in self.connections:
             self.connections.remove(connection)
             self.of_client[connection.address] -= 1
-            self.of_client += Counter()  # drops counts of zero
+            if not self.of_client[connection.address]:
+                del self.of_client[connection.address]
 
     def make_room(self) -> bool:
         """Close the connection that has waited longest for a request, else the one that uploads longest.
@@ -133,18 +135,16 @@ class Connections(ServerState):
             Whether there was one.
         """
         most = max(self.of_client.values(), default=0)
-        chosen = min(
-            (*self.waiting, *self.uploading),
-            key=lambda connection: (
-                self.of_client[connection.address] < most,
-                connection.is_sending,
-            ),
-            default=None,
-        )
-        if chosen is None:
+        best: dict[tuple[bool, bool], LimitedHttpProtocol] = {}
+        for connection in chain(self.waiting, self.uploading):
+            rank = self.of_client[connection.address] < most, connection.is_sending
+            best.setdefault(rank, connection)
+            if not any(rank):
+                break
+        if not best:
             return False
         self.count("evicted")
-        chosen.abort()
+        best[min(best)].abort()
         return True
 
     def sweep(self, now: float) -> None:

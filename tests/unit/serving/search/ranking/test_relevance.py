@@ -16,6 +16,7 @@ from fb_marketplace_serving.search.ranking.ranker import Ranker
 from fb_marketplace_serving.search.ranking.ranking_features import compute_features
 from fb_marketplace_serving.search.ranking.relevance import (
     RELEVANCE_FEATURES,
+    Relevance,
     RelevanceError,
     RelevanceFeatures,
     RelevanceModel,
@@ -95,6 +96,14 @@ def test_equal_listings_are_computed_once(small):
     for query in texts:
         rows, _ = features_of(small, query).of_groups(np.arange(len(small.catalogue)))
         assert len(rows) < len(small.catalogue) / 2
+
+
+def test_empty_market_has_no_relevant_listings(model):
+    features = features_of(make_market(count=0), QueryVectors(words="red lamp"))
+
+    chosen, others = Relevance(model, features).at_least(0.5, None)
+
+    assert len(chosen) == len(others) == 0
 
 
 def test_own_vote_does_not_count(small):

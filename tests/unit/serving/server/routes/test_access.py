@@ -8,6 +8,7 @@ from support.files.image_bytes import flat_webp
 from support.predict_client import problem, send
 
 from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.inference.admission import PAUSE, PROMPT_ANSWERS
 from fb_marketplace_serving.server.settings import Settings
 
 KEY = {"X-API-Key": "a-key-of-the-shop"}
@@ -185,3 +186,15 @@ def test_client_of_ipv6_is_its_network(release, address, name):
     client.get("/search?q=chair")
 
     assert service.rate_limit.hit(name) is not None
+
+
+def test_pause_of_a_slowed_client_is_not_in_the_duration(release):
+    client = TestClient(create_app(release, Settings()))
+    started = time.monotonic()
+    for _ in range(PROMPT_ANSWERS + 1):
+        client.get("/unknown")
+    seconds = time.monotonic() - started
+
+    durations = client.app.state.service.metrics.request_seconds.labels("unmatched")
+
+    assert durations._sum.get() <= seconds - PAUSE

@@ -301,6 +301,21 @@ def test_client_that_reads_a_response_makes_room_last():
     run(scenario, replace(LIMITS, max_connections=2))
 
 
+def test_crowd_makes_room_after_many_older_connections():
+    async def scenario(client):
+        older = [client.connect(f"10.0.0.{number}")[1] for number in range(2, 11)]
+        busy, _ = client.connect("2001:db8::1")
+        busy.data_received(HEAD)
+        _, crowd = client.connect("2001:db8::2")
+
+        client.connect("10.0.0.77")
+
+        assert crowd.aborted
+        assert not any(transport.aborted for transport in older)
+
+    run(scenario, replace(LIMITS, max_connections=12))
+
+
 def test_closed_connections_are_not_counted():
     async def scenario(client):
         client.protocol.connection_lost(None)
