@@ -18,7 +18,7 @@ from weakref import proxy
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.storage.private_file import PrivateFile
+from fb_marketplace_serving.storage.private_file import PrivateFile, register_mapping
 
 Kind = Literal["flat", "ivf_pq", "ivf_rabitq", "ivf_sq8", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -140,11 +140,13 @@ class FaissIndex:
         faiss = untyped_faiss()
 
         try:
-            return cls(faiss.read_index(file.path, faiss.IO_FLAG_MMAP_IFC))
+            index = cls(faiss.read_index(file.path, faiss.IO_FLAG_MMAP_IFC))
         except RuntimeError as error:
             raise IndexMismatchError(
                 f"found {len(file.content):,} bytes that FAISS cannot read; expected a FAISS index"
             ) from error
+        register_mapping(index, index.matrix.ctypes.data)
+        return index
 
     def write(self) -> bytes:
         """Return the index in FAISS's format; the same bytes each time."""

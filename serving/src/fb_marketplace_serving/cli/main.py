@@ -157,6 +157,11 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
     from fb_marketplace_serving.release.loader import Release
     from fb_marketplace_serving.release.manifest import ReleaseError, open_lake
     from fb_marketplace_serving.release.pointer import Pointer, load_pointer
+    from fb_marketplace_serving.server.inference.threads import (
+        collect_garbage,
+        return_freed_columns,
+        return_freed_memory,
+    )
     from fb_marketplace_serving.server.request_logging import (
         LOG,
         configure_json_logging,
@@ -181,11 +186,12 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
 
     signal.signal(signal.SIGINT, lambda *_: _exit_now(128 + signal.SIGINT))
     configure_json_logging(settings.log_level)
+    return_freed_memory()
+    return_freed_columns()
     with ThreadPoolExecutor(1) as executor:
         opening = executor.submit(open_current)
         # These imports take a second: run them while the release is opened.
         from fb_marketplace_serving.server.app import create_app
-        from fb_marketplace_serving.server.inference.threads import return_freed_memory
         from fb_marketplace_serving.server.service import ReleaseSource
         from fb_marketplace_serving.server.transport.process import Server
 
@@ -198,9 +204,9 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             "pointer without the checksum of the manifest: run `fb-serve rollback` with its version",
             extra=log_fields(version=pointer.version),
         )
-    return_freed_memory()
     version = release.manifest.version
     app = create_app(release, settings, ReleaseSource(current, open_release, pointer))
+    collect_garbage()
     del opening, release  # This frame lives as long as the server, but its first release must not.
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 

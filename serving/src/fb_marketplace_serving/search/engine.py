@@ -201,8 +201,8 @@ class SearchEngine:
             positions = positions if mask is None else positions[mask[positions]]
         listed = ResultColumns(
             positions,
-            np.full(len(positions), -1),
-            np.zeros(len(positions)),
+            np.broadcast_to(-1, len(positions)),
+            np.broadcast_to(0.0, len(positions)),
             self.listings.first_row[positions],
         )
         family = self.listings.shared_family[positions]

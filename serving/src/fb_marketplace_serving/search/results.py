@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,14 @@ class ResultColumns(NamedTuple):
 
     def take(self, indices: Positions) -> "ResultColumns":
         """Return the listings of some indices, in their order."""
-        return ResultColumns(
-            self.positions[indices],
-            self.candidates[indices],
-            self.scores[indices],
-            self.rows[indices],
-        )
+        return ResultColumns(*(_take(column, indices) for column in self))
+
+
+def _take(column: NDArray[Any], indices: Positions) -> NDArray[Any]:
+    """Return the values of some indices. A broadcast value stays one: it takes no memory."""
+    if column.strides == (0,) and len(column):
+        return np.broadcast_to(column[0], len(indices))
+    return column[indices]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

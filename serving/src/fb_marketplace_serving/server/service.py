@@ -42,6 +42,7 @@ from fb_marketplace_serving.server.inference.threads import (
     PHOTO_NICENESS,
     SEARCH_NICENESS,
     FairThreadPool,
+    collect_garbage,
     make_thread_pool,
     trim_memory,
 )
@@ -200,7 +201,7 @@ class Service:
         """Follow the lake's current release until cancelled."""
         if self._watcher:
             await self._watcher.watch(
-                lambda: self.current.version, self._swap, self._reject, trim_memory
+                lambda: self.current.version, self._swap, self._reject, _clean_up
             )
 
     def close(self) -> None:
@@ -377,6 +378,11 @@ class Service:
                 version=rejection.version, reason=rejection.reason, current=self.current.version
             ),
         )
+
+
+def _clean_up() -> None:
+    collect_garbage()
+    trim_memory()
 
 
 def _read(upload: UploadFile, limits: Limits) -> bytes:

@@ -6,6 +6,7 @@ lake. It copies a file into a private one without a name, verifies these bytes, 
 needs space on a disk, but memory only for the parts that are read, which the system can take back.
 """
 
+import ctypes
 import io
 import mmap
 import tempfile
@@ -14,11 +15,12 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self, TypeAlias
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 Content: TypeAlias = bytes | mmap.mmap
 """Content of a file, in memory or mapped."""
 
+_PROCESS_MAPS: Final = Path("/proc/self/maps")
 _PROCESS_FILES: Final = Path("/dev/fd")
 
 _WRITE_BYTES: Final = 65_536
@@ -28,6 +30,7 @@ with this size."""
 
 
 _mapped: Final[WeakSet[mmap.mmap]] = WeakSet()
+_mapped_elsewhere: Final[WeakKeyDictionary[object, range]] = WeakKeyDictionary()
 _mapped_lock: Final = threading.Lock()
 
 
@@ -40,9 +43,33 @@ def release_pages() -> None:
 
     pa.default_memory_pool().release_unused()
     with _mapped_lock:
-        contents = list(_mapped)
+        contents, others = list(_mapped), list(_mapped_elsewhere.items())
     for content in contents:
         content.madvise(mmap.MADV_DONTNEED)
+    for _, addresses in others:  # Their owners are in the list, so they stay mapped.
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(addresses.start), ctypes.c_size_t(len(addresses)), mmap.MADV_DONTNEED
+        )
+
+
+def register_mapping(owner: object, address: int) -> None:
+    """Let :func:`release_pages` release a file that another library has mapped; no effect without Linux.
+
+    Args:
+        owner: an object. While it lives, the file is mapped.
+        address: an address in the mapped file.
+    """
+    if not _PROCESS_MAPS.exists():
+        return
+    for line in _PROCESS_MAPS.read_text().splitlines():
+        span, access, _, _, inode, *_ = line.split()
+        addresses = range(*(int(end, 16) for end in span.split("-")))
+        if address in addresses:
+            # Changed pages, and those of no file, would be lost.
+            if access.startswith("r-") and int(inode):
+                with _mapped_lock:
+                    _mapped_elsewhere[owner] = addresses
+            return
 
 
 class PrivateFile(io.RawIOBase):

@@ -1,6 +1,8 @@
 import hashlib
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from fb_marketplace_serving.ann.build import build_index, flat_index
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index, IndexMismatchError
-from fb_marketplace_serving.storage.private_file import PrivateFile
+from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
 
 
 @pytest.fixture
@@ -275,6 +277,28 @@ def test_mapped_index_answers_like_one_in_memory(kind, matrix, queries, tmp_path
         ours, theirs = mapped.search(query, 10), index.search(query, 10)
         assert ours.rows.tolist() == theirs.rows.tolist()
         assert ours.distances.tobytes() == theirs.distances.tobytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where files are mapped")
+def test_pages_of_a_mapped_index_are_released(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(20_000, 128)).astype(np.float32)
+    ids = [f"{row:05}" for row in range(len(matrix))]
+    content, id_content = Index.build_flat(matrix, ids, ids).to_bytes()
+    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+    nearest = mapped.search(matrix[7], 3).rows.tolist()
+    before = resident_files()
+
+    release_pages()
+
+    assert before - resident_files() > matrix.nbytes / 2
+    assert mapped.search(matrix[7], 3).rows.tolist() == nearest
+
+
+def resident_files():
+    """Return the bytes of files that are mapped and in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["RssFile"].split()[0]) * 1024
 
 
 def test_distances_of_a_mapped_index_copy_only_their_rows(matrix, tmp_path):

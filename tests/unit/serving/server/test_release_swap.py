@@ -1,5 +1,9 @@
 """Responses after another release became current."""
 
+import gc
+import weakref
+
+import pytest
 from fastapi.testclient import TestClient
 from support.builders.small_search import SHOP, SHOP_PHOTOS
 from support.search_client import ONCE, ask, find_ids, refusal, send
@@ -9,7 +13,7 @@ from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.pointer import load_pointer, publish
 from fb_marketplace_serving.server.app import create_app
-from fb_marketplace_serving.server.service import ReleaseSource
+from fb_marketplace_serving.server.service import ReleaseSource, Service
 from fb_marketplace_serving.server.settings import Settings
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -85,3 +89,32 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
         assert client.get("/images/img-blue").status_code == 404
         assert client.get("/images/img-green").status_code == 404
         assert client.get("/images/img-new").content == new
+
+
+@pytest.fixture
+def collections():
+    """Full garbage collections, all of which are explicit."""
+    generations = []
+
+    def count(phase, details):
+        if phase == "start":
+            generations.append(details["generation"])
+
+    gc.disable()
+    gc.callbacks.append(count)
+    yield generations
+    gc.callbacks.remove(count)
+    gc.enable()
+
+
+def test_replaced_release_is_freed_without_a_garbage_collection(shop, collections):
+    service = Service(Release.open(shop), Settings())
+    first = service.current
+    parts = [weakref.ref(part) for part in (first.store, first.engine, first.queries)]
+    del first
+
+    service._swap(service._prepare(Release.open(shop)))
+
+    assert [part() for part in parts] == [None, None, None]
+    assert collections == []
+    service.close()

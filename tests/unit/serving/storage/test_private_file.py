@@ -1,9 +1,14 @@
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
+from fb_marketplace_serving.storage.private_file import (
+    PrivateFile,
+    register_mapping,
+    release_pages,
+)
 
 
 def test_content_is_that_of_all_blocks(tmp_path):
@@ -38,6 +43,16 @@ def test_content_is_readable_after_pages_are_released(tmp_path):
     release_pages()
 
     assert content[:] == before
+
+
+def test_memory_of_no_file_is_never_released():
+    owner = PrivateFile  # any object that stays
+    values = np.arange(1_000_000)
+    register_mapping(owner, values.ctypes.data)
+
+    release_pages()
+
+    assert values.sum() == 499_999_500_000
 
 
 def test_missing_folder_is_an_os_error(tmp_path):

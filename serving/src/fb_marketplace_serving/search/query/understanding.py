@@ -19,6 +19,7 @@ from fb_marketplace_serving.search.query.parser import (
 from fb_marketplace_serving.search.query.spelling import Speller
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 from fb_marketplace_serving.storage.columns import IdColumn
+from fb_marketplace_serving.storage.private_file import release_pages
 
 MIN_CATEGORY_SHARE: Final = 0.5
 """A name is a category if more than this share of the listings with its words are in the category."""
@@ -56,9 +57,11 @@ class QueryUnderstanding:
         """
         table = ListingTable.of(listings)
         vocabulary = Vocabulary.of(table)
+        release_pages()  # All listings were read.
         self._gazetteer = gazetteer
         self._currencies = vocabulary.currencies
         self._categories = _clear_categories(table, vocabulary, bm25)
+        release_pages()
         self._speller = Speller(vocabulary, bm25, gazetteer)
         self._completer = Completer(vocabulary, bm25, gazetteer)
 

@@ -110,9 +110,25 @@ def return_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _PIXEL_BLOCK)
 
 
-def trim_memory() -> None:
-    """Collect garbage, and return memory to the system that was needed only to open a release."""
+def return_freed_columns() -> None:
+    """Let Arrow return its memory when it is freed. Its own allocator keeps some for a while."""
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def collect_garbage() -> None:
+    """Collect garbage, and leave the remaining objects out of all later collections.
+
+    These are mostly modules and the words of the release. A collection of them holds the interpreter for a
+    tenth of a second. Nothing but cycles of these objects would stay in memory: a release has none.
+    """
     gc.collect()
+    gc.freeze()
+
+
+def trim_memory() -> None:
+    """Return memory to the system that was needed only to open a release."""
     release_pages()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
