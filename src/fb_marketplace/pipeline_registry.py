@@ -21,6 +21,7 @@ STAGES: Final = {
         "text.create_pipeline",
         "listings.create_pipeline",
         "pricing.create_pipeline",
+        "baselines.create_price_pipeline",
         "ranking.create_pipeline",
     ),
     "release": ("release.create_pipeline",),
@@ -34,7 +35,7 @@ PIPELINES: Final = {
     "vision_evaluation": ("vision.create_evaluation_pipeline",),
     "text": ("text.create_pipeline",),
     "listings": ("listings.create_pipeline",),
-    "pricing": ("pricing.create_pipeline",),
+    "pricing": ("pricing.create_pipeline", "baselines.create_price_pipeline"),
     "ranking": ("ranking.create_pipeline",),
     # These run only if they are named.
     "sample": ("sample.create_pipeline",),

@@ -18,7 +18,7 @@ STAGES = {
     "embeddings": "cleaning vision",
     "indexing": "cleaning embeddings vision",
     "listings": "cleaning",
-    "pricing": "cleaning listings text",
+    "pricing": "baselines cleaning listings text vision",
     "ranking": "cleaning embeddings listings text vision",
     "release": "cleaning indexing listings pricing ranking text vision vision_evaluation",
     "text": "cleaning indexing vision",

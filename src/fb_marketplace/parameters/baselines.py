@@ -16,25 +16,12 @@ class TextFeatureParameters(Parameters):
     min_listings_characters: Count
 
 
-class TreeParameters(Parameters):
-    """Gradient-boosted trees, with LightGBM's parameter names."""
+class KernelParameters(Parameters):
+    """Kernel ridge regression of the log price."""
 
-    renamed: ClassVar = {
-        "rounds": "num_boost_round",
-        "patience": "early_stopping_rounds",
-        "components": "text_svd_components",
-    }
-
-    objective: Literal["regression", "regression_l1", "huber"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    num_leaves: Annotated[int, Field(ge=2)]
-    min_child_samples: Count
-    colsample_bytree: Annotated[float, Field(gt=0, le=1)]
-    subsample: Annotated[float, Field(gt=0, le=1)]
-    reg_lambda: Annotated[float, Field(ge=0)]
-    num_boost_round: Count
-    early_stopping_rounds: Count
-    text_svd_components: Count
+    penalty: Annotated[float, Field(gt=0)]
+    error_penalty: Annotated[float, Field(gt=0)]
+    max_listings: Count
 
 
 class PriceModelParameters(Parameters):
@@ -45,7 +32,7 @@ class PriceModelParameters(Parameters):
     min_path_listings: Count
     min_town_listings: Count
     ridge_penalties: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    trees: TreeParameters
+    kernel: KernelParameters
     coverage: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")
@@ -77,13 +64,12 @@ class CategoryModelParameters(Parameters):
 
 
 class BaselineParameters(RetrainedParameters):
-    """Baseline models, their cross-validation folds, and the bootstrap."""
+    """Baseline models and the bootstrap."""
 
     text: TextFeatureParameters
     price: PriceModelParameters
     category: CategoryModelParameters
     max_listings: Count
-    folds: Annotated[int, Field(ge=2)]
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]

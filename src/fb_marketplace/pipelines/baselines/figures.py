@@ -97,11 +97,9 @@ def plot_prices(price_predictions: pd.DataFrame, price_choices: dict[str, Any]) 
         part = rows[covered == inside]
         label = f"{'inside' if inside else 'outside'} the interval: {len(part):,}"
         axes.scatter(part["predicted"], part["price"], s=9, alpha=0.6, color=color, label=label)
-    ends = np.asarray([rows["predicted"].min(), rows["predicted"].max()])
+    axes.vlines(rows["predicted"], rows["low"], rows["high"], color="black", alpha=0.06)
+    ends = [rows["predicted"].min(), rows["predicted"].max()]
     axes.plot(ends, ends, color="black", linewidth=1)
-    axes.fill_between(
-        ends, ends / interval["factor"], ends * interval["factor"], alpha=0.1, color="black"
-    )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("predicted")

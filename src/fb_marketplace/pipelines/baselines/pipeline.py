@@ -29,32 +29,6 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                train_price_models,
-                ["products", "splits", "params:baselines"],
-                ["price_model", "price_choices"],
-                name="train_price_models",
-                tags=["train", "fit"],
-            ),
-            node(
-                predict_prices,
-                ["price_model", "products", "splits"],
-                "price_predictions",
-                name="predict_prices",
-            ),
-            node(
-                evaluate_prices,
-                ["price_predictions", "price_choices", "params:baselines"],
-                "price_metrics",
-                name="evaluate_prices",
-            ),
-            node(
-                plot_prices,
-                ["price_predictions", "price_choices"],
-                "price_chart",
-                name="plot_prices",
-                tags="report",
-            ),
-            node(
                 train_category_model,
                 ["products", "product_labels", "splits", "params:baselines"],
                 ["category_model", "category_choices"],
@@ -111,6 +85,48 @@ def create_pipeline() -> Pipeline:
                 name="plot_text_confusion",
                 tags="report",
             ),
+        ],
+        namespace="baselines",
+        prefix_datasets_with_namespace=False,
+    )
+
+
+def create_price_pipeline() -> Pipeline:
+    """Build the pipeline of the price models, which need vectors of texts and photos."""
+    return Pipeline(
+        [
+            node(
+                train_price_models,
+                [
+                    "products",
+                    "splits",
+                    "text_embeddings",
+                    "vision_features",
+                    "params:baselines",
+                ],
+                ["price_model", "price_choices"],
+                name="train_price_models",
+                tags=["train", "fit"],
+            ),
+            node(
+                predict_prices,
+                ["price_model", "products", "splits", "text_embeddings", "vision_features"],
+                "price_predictions",
+                name="predict_prices",
+            ),
+            node(
+                evaluate_prices,
+                ["price_predictions", "price_choices", "params:baselines"],
+                "price_metrics",
+                name="evaluate_prices",
+            ),
+            node(
+                plot_prices,
+                ["price_predictions", "price_choices"],
+                "price_chart",
+                name="plot_prices",
+                tags="report",
+            ),
             node(
                 compare_baselines,
                 ["price_metrics", "category_metrics"],
@@ -126,6 +142,6 @@ def create_pipeline() -> Pipeline:
                 tags="report",
             ),
         ],
-        namespace="baselines",
+        namespace="pricing",
         prefix_datasets_with_namespace=False,
     )

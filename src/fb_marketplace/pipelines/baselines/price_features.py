@@ -77,20 +77,6 @@ def linear_features(parameters: PriceModelParameters) -> Any:
     )
 
 
-def tree_features() -> Any:
-    """Return an unfitted ``ColumnTransformer`` for trees: ordinal categories and unscaled numbers."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.preprocessing import OrdinalEncoder
-
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    return ColumnTransformer(
-        [
-            ("categories", codes, [*NAMES, "category_path"]),
-            ("numbers", "passthrough", list(NUMBERS)),
-        ]
-    )
-
-
 def path_prefixes(path: str, separator: str) -> list[str]:
     """Return a category path and its ancestors, the longest first."""
     parts = path.split(separator)

@@ -31,6 +31,11 @@ def median_percentage_error(truth: Prices, predicted: Prices) -> float:
     return float(np.median(np.abs(predicted - truth) / truth))
 
 
+def median(values: Prices) -> float:
+    """Compute the median."""
+    return float(np.median(values))
+
+
 def evaluate_prices(
     price_predictions: pd.DataFrame, price_choices: dict[str, Any], parameters: BaselineParameters
 ) -> dict[str, Any]:
@@ -43,8 +48,8 @@ def evaluate_prices(
 
     Returns:
         ``chosen`` and ``trivial``, names of models; ``choices``, the selected settings; ``trimmed``, the
-        price range of the RMSE; ``interval``, its nominal coverage and factor; and ``models``: an estimate
-        by model, split and metric.
+        price range of the RMSE; ``interval``, the nominal coverage and the median factor; and ``models``:
+        an estimate by model, split and metric.
     """
     low, high = price_choices["trimmed"]
     bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
@@ -89,4 +94,8 @@ def select_price_model(predictions: dict[str, Prices], truth: Prices) -> str:
 
 def _interval(part: pd.DataFrame, bootstrap: tuple[int, float, int]) -> dict[str, Estimate]:
     covered = part["price"].between(part["low"], part["high"])
-    return {"interval_coverage": mean_by_group(covered, part["group"], *bootstrap)}
+    widths = np.log(part["high"] / part["low"])
+    return {
+        "interval_coverage": mean_by_group(covered, part["group"], *bootstrap),
+        "interval_log_width": statistic_by_group(median, [widths], part["group"], *bootstrap),
+    }

@@ -1,4 +1,4 @@
-"""Models of the log price, from the median to gradient-boosted trees stacked on ridge regressions."""
+"""Models of the log price, from the median to a kernel regression on text, category, place and photos."""
 
 from typing import Any, Final, NamedTuple
 
@@ -8,18 +8,32 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.parameters.baselines import BaselineParameters
+from fb_marketplace.pipelines.baselines.kernel_regression import (
+    KernelInputs,
+    KernelRegression,
+    fit_kernel_regression,
+    predict_kernel_regression,
+)
+from fb_marketplace.pipelines.baselines.listing_vectors import (
+    ListingVectors,
+    Vectors,
+    center,
+    subtract_and_normalize,
+)
 from fb_marketplace.pipelines.baselines.price_features import (
     linear_features,
     path_prefixes,
     price_table,
-    tree_features,
 )
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
-from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
+from fb_marketplace.pipelines.baselines.training_frame import split_rows
 
 Log = NDArray[np.float64]
 
 TRIVIAL: Final = "median"
+
+SIMILARITY_WEIGHTS: Final = {"text": 0.35, "table": 0.24, "sentences": 0.24, "photos": 0.17}
+"""Weight of the cosine of each kind of feature in the kernel regression."""
 
 
 class Features(NamedTuple):
@@ -27,26 +41,23 @@ class Features(NamedTuple):
 
     Attributes:
         separator: separator of category paths.
-        text: text features.
-        table: other features for linear models.
-        codes: other features for trees.
-        reduced: truncated SVD of the text features, for trees.
+        text: TF-IDF features of the text.
+        table: other features.
+        centers: mean vectors of texts and photos.
     """
 
     separator: str
     text: Any
     table: Any
-    codes: Any
-    reduced: Any
+    centers: tuple[Vectors, Vectors]
 
 
 class Inputs(NamedTuple):
-    """Model inputs: sparse text, other sparse features, both concatenated, and dense features for trees."""
+    """Model inputs: sparse text, other sparse features, and both concatenated."""
 
     text: Any
     table: Any
     both: Any
-    dense: Any
 
 
 class PriceModels(NamedTuple):
@@ -58,8 +69,7 @@ class PriceModels(NamedTuple):
         linear: linear regression on the non-text features; the original project's model.
         ridge_text: ridge regression on the text.
         ridge: ridge regression on text and non-text features.
-        booster: LightGBM model in text format; its inputs are the non-text features, the reduced text
-            and both ridge predictions.
+        kernel: kernel regression on these and on vectors of text and photos.
     """
 
     median: float
@@ -67,22 +77,37 @@ class PriceModels(NamedTuple):
     linear: Any
     ridge_text: Any
     ridge: Any
-    booster: str
+    kernel: KernelRegression
 
 
 class FittedPriceModel(NamedTuple):
-    """Features, models, and the penalties and boosting rounds selected on validation."""
+    """Features, models, and the penalties selected on validation."""
 
     features: Features
     models: PriceModels
     choices: dict[str, float]
 
 
-def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> FittedPriceModel:
-    """Fit every model on the training split; select penalties and boosting rounds on validation.
+class LogPrices(NamedTuple):
+    """Predicted natural log prices by model, and the expected error of the kernel regression.
+
+    Attributes:
+        centers: by model, the trivial model first, float64, (listings,).
+        spread: float64, (listings,), above zero.
+    """
+
+    centers: dict[str, Log]
+    spread: Log
+
+
+def fit_price_models(
+    listed: pd.DataFrame, vectors: ListingVectors, parameters: BaselineParameters
+) -> FittedPriceModel:
+    """Fit every model on the training split; select the ridge penalties on validation.
 
     Args:
         listed: listings with unflagged price, group and split; the test split is not used.
+        vectors: vectors of the :func:`kernel_listings`.
         parameters: features, models, number of training listings, and seed.
     """
     from sklearn.linear_model import LinearRegression
@@ -90,12 +115,12 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
     train, validation = (
         listed.iloc[split_rows(listed, split)] for split in ("train", "validation")
     )
-    train = train.iloc[
-        sample_rows(train["product_id"].to_list(), parameters.max_listings, parameters.seed)
-    ]
+    train = _sample(train, parameters.max_listings, parameters)
     train_target = np.log(train["price"].to_numpy())
     validation_target = np.log(validation["price"].to_numpy())
-    features = _fit_features(train, parameters)
+    compared = kernel_listings(listed, parameters)
+    compared_vectors = vectors.select(compared["product_id"].to_list())
+    features = _fit_features(train, compared_vectors, parameters)
     train_inputs = price_inputs(features, train)
     validation_inputs = price_inputs(features, validation)
     penalties = parameters.price.ridge_penalties
@@ -105,77 +130,95 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
     ridge, penalty = _best_ridge(
         (train_inputs.both, train_target), (validation_inputs.both, validation_target), penalties
     )
-    out_of_fold = [
-        _predict_out_of_fold(inputs, train_target, train["group"], alpha, parameters)
-        for inputs, alpha in ((train_inputs.text, text_penalty), (train_inputs.both, penalty))
-    ]
-    predicted = [
-        ridge_text.predict(validation_inputs.text),
-        ridge.predict(validation_inputs.both),
-    ]
-    booster, rounds = _train_trees(
-        (np.column_stack([train_inputs.dense, *out_of_fold]), train_target),
-        (np.column_stack([validation_inputs.dense, *predicted]), validation_target),
-        parameters,
-    )
     models = PriceModels(
         median=float(np.median(train_target)),
         path_medians=_path_medians(train["category_path"], train_target, parameters),
         linear=LinearRegression().fit(train_inputs.table, train_target),
         ridge_text=ridge_text,
         ridge=ridge,
-        booster=booster,
+        kernel=fit_kernel_regression(
+            _kernel_inputs(features, price_inputs(features, compared), compared_vectors),
+            np.log(compared["price"].to_numpy()),
+            compared["group"].to_numpy(),
+            parameters.price.kernel.penalty,
+            parameters.price.kernel.error_penalty,
+        ),
     )
-    choices = {"ridge_text_penalty": text_penalty, "ridge_penalty": penalty, "rounds": rounds}
+    choices = {"ridge_text_penalty": text_penalty, "ridge_penalty": penalty}
     return FittedPriceModel(features, models, choices)
 
 
-def predict_log_prices(
-    features: Features, models: PriceModels, products: pd.DataFrame
-) -> dict[str, Log]:
-    """Predict natural log prices by model, the trivial model first: float64, (listings,)."""
-    import lightgbm
+def kernel_listings(listed: pd.DataFrame, parameters: BaselineParameters) -> pd.DataFrame:
+    """Return the training listings of the kernel regression: a sample if there are too many."""
+    limit = min(parameters.max_listings, parameters.price.kernel.max_listings)
+    return _sample(listed.iloc[split_rows(listed, "train")], limit, parameters)
 
+
+def predict_log_prices(
+    fitted: FittedPriceModel, products: pd.DataFrame, vectors: ListingVectors
+) -> LogPrices:
+    """Predict the log prices of listings."""
+    features, models, _ = fitted
     inputs = price_inputs(features, products)
-    ridges = [models.ridge_text.predict(inputs.text), models.ridge.predict(inputs.both)]
-    booster = lightgbm.Booster(model_str=models.booster)
-    trees = np.asarray(booster.predict(np.column_stack([inputs.dense, *ridges])))
     by_path = [_median_of(models, path, features.separator) for path in products["category_path"]]
-    return {
+    kernel = predict_kernel_regression(
+        models.kernel,
+        _kernel_inputs(features, inputs, vectors.select(products["product_id"].to_list())),
+    )
+    centers = {
         TRIVIAL: np.full(len(products), models.median),
         "median_by_path": np.asarray(by_path, dtype=np.float64),
         "linear": models.linear.predict(inputs.table),
-        "ridge_text": ridges[0],
-        "ridge": ridges[1],
-        "trees": trees,
-        "ridge_and_trees": (ridges[1] + trees) / 2,
+        "ridge_text": models.ridge_text.predict(inputs.text),
+        "ridge": models.ridge.predict(inputs.both),
+        "kernel": kernel.center,
     }
+    return LogPrices(centers, kernel.spread)
 
 
 def price_inputs(features: Features, products: pd.DataFrame) -> Inputs:
     """Transform listings into model inputs."""
     from scipy.sparse import hstack
 
-    rest = price_table(products, features.separator)
     text = features.text.transform(text_table(products))
-    table = features.table.transform(rest)
-    dense = np.hstack([features.codes.transform(rest), features.reduced.transform(text)])
-    return Inputs(text, table, hstack([text, table]).tocsr(), dense)
+    table = features.table.transform(price_table(products, features.separator))
+    return Inputs(text, table, hstack([text, table]).tocsr())
 
 
-def _fit_features(train: pd.DataFrame, parameters: BaselineParameters) -> Features:
-    from sklearn.decomposition import TruncatedSVD
+def _kernel_inputs(
+    features: Features, inputs: Inputs, vectors: tuple[Vectors, Vectors]
+) -> KernelInputs:
+    """Scale each kind of feature so that its dot products are weighted cosines."""
+    from scipy.sparse import hstack
+    from sklearn.preprocessing import normalize
 
+    scales = {name: np.float32(np.sqrt(weight)) for name, weight in SIMILARITY_WEIGHTS.items()}
+    texts, photos = (
+        subtract_and_normalize(matrix, mean)
+        for matrix, mean in zip(vectors, features.centers, strict=True)
+    )
+    sparse = [normalize(inputs.text) * scales["text"], normalize(inputs.table) * scales["table"]]
+    return KernelInputs(
+        hstack(sparse, format="csr", dtype=np.float32),
+        np.hstack([texts * scales["sentences"], photos * scales["photos"]]),
+    )
+
+
+def _sample(train: pd.DataFrame, limit: int, parameters: BaselineParameters) -> pd.DataFrame:
+    return train.iloc[sample_rows(train["product_id"].to_list(), limit, parameters.seed)]
+
+
+def _fit_features(
+    train: pd.DataFrame, vectors: tuple[Vectors, Vectors], parameters: BaselineParameters
+) -> Features:
     text = text_features(parameters.text, len(train))
-    text_inputs = fit_text(text, text_table(train))
+    fit_text(text, text_table(train))
     rest = price_table(train, parameters.price.separator)
-    components = max(1, min(parameters.price.trees.text_svd_components, min(text_inputs.shape) - 1))
     return Features(
         separator=parameters.price.separator,
         text=text,
         table=linear_features(parameters.price).fit(rest),
-        codes=tree_features().fit(rest),
-        reduced=TruncatedSVD(components, random_state=parameters.seed).fit(text_inputs),
+        centers=(center(vectors[0]), center(vectors[1])),
     )
 
 
@@ -207,44 +250,3 @@ def _best_ridge(
     errors = [np.square(model.predict(validation[0]) - validation[1]).mean() for model in fitted]
     best = int(np.argmin(errors))
     return fitted[best], penalties[best]
-
-
-def _predict_out_of_fold(
-    inputs: Any, targets: Log, groups: pd.Series, penalty: float, parameters: BaselineParameters
-) -> Log:
-    """Return out-of-fold predictions of a ridge regression, as unbiased inputs for the trees."""
-    from sklearn.linear_model import Ridge
-
-    predictions = np.empty(len(targets))
-    for train, test in group_folds(groups, parameters.folds, parameters.seed):
-        ridge = Ridge(alpha=penalty).fit(inputs[train], targets[train])
-        predictions[test] = ridge.predict(inputs[test])
-    return predictions
-
-
-def _train_trees(
-    train: tuple[Any, Log], validation: tuple[Any, Log], parameters: BaselineParameters
-) -> tuple[str, int]:
-    """Train LightGBM with early stopping on validation; equal inputs give equal model text."""
-    import lightgbm
-
-    trees = parameters.price.trees
-    settings = trees.model_dump(
-        exclude={"num_boost_round", "early_stopping_rounds", "text_svd_components"}
-    ) | {
-        "subsample_freq": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "seed": parameters.seed,
-        "verbosity": -1,
-    }
-    data = lightgbm.Dataset(*train)
-    booster = lightgbm.train(
-        settings,
-        data,
-        trees.num_boost_round,
-        valid_sets=[lightgbm.Dataset(*validation, reference=data)],
-        callbacks=[lightgbm.early_stopping(trees.early_stopping_rounds, verbose=False)],
-    )
-    return booster.model_to_string(num_iteration=booster.best_iteration), booster.best_iteration

@@ -1,6 +1,5 @@
 """Listings joined with their split and group."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -52,31 +51,3 @@ def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.Data
 def split_rows(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
     """Return the positions of a split's rows: int64, (rows,)."""
     return np.flatnonzero(listed["split"] == split).astype(np.int64)
-
-
-def group_folds(
-    groups: pd.Series, count: int, seed: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield folds by group: no group is both in training and in prediction.
-
-    Args:
-        groups: group of each listing.
-        count: number of folds; fewer if there are fewer groups.
-        seed: seed of the shuffle of groups.
-
-    Yields:
-        Positions to train on and positions to predict, int64 each.
-
-    Raises:
-        InsufficientDataError: there is only one group.
-    """
-    from sklearn.model_selection import GroupKFold
-
-    num_groups = groups.nunique()
-    if num_groups < 2:
-        raise InsufficientDataError(
-            f"Out-of-fold predictions need two groups of training listings, but there are {num_groups}. "
-            "Add listings."
-        )
-    splitter = GroupKFold(min(count, num_groups), shuffle=True, random_state=seed)
-    yield from splitter.split(groups, groups=groups)

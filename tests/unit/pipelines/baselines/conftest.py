@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.parameters.baselines import BaselineParameters
+from fb_marketplace.pipelines.baselines.listing_vectors import ListingVectors
+from fb_marketplace.storage.vectors import VectorTable
 
 WORDS = {
     "Home": (["sofa", "table", "lamp"], 100.0),
@@ -19,12 +21,9 @@ WORDS = {
 def parameters(base_parameters) -> BaselineParameters:
     """The base parameters, for little data and in a hurry."""
     result = BaselineParameters.model_validate(base_parameters["baselines"])
-    trees = result.price.trees.model_copy(update={"rounds": 10, "components": 4})
     return result.model_copy(
         update={
-            "price": result.price.model_copy(update={"trees": trees}),
             "category": result.category.model_copy(update={"thumbnail_size": 8}),
-            "folds": 3,
             "bootstrap_samples": 20,
         }
     )
@@ -67,5 +66,24 @@ def draw_listings() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
             }
         )
         return products, splits
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def listing_vectors() -> Callable[[pd.DataFrame], ListingVectors]:
+    """Draws noisy vectors of listings: of three kinds of text and photo, as there are categories."""
+
+    def draw(products: pd.DataFrame) -> ListingVectors:
+        random = np.random.default_rng(1)
+        kinds = products["category"].map(list(WORDS).index).to_numpy()
+        texts, photos = (
+            np.eye(4, dtype=np.float32)[kinds]
+            + random.normal(scale=0.1, size=(len(kinds), 4)).astype(np.float32)
+            for _ in range(2)
+        )
+        photos[products["photos"] == 0] = 0
+        ids = tuple(products["product_id"])
+        return ListingVectors(VectorTable(ids, texts), VectorTable(ids, photos))
 
     return draw

@@ -52,9 +52,8 @@ def test_price_figure_has_intervals():
     prices = np.geomspace(1, 1000, 20)
     answers = pd.DataFrame({"model": "ridge", "split": "test", "price": prices})
     answers = answers.assign(predicted=prices[::-1], low=prices / 3, high=prices * 3)
-    choices = {"model": "ridge", "interval": {"nominal": 0.9, "factor": 3.0}}
-
-    wider = choices | {"interval": {"nominal": 0.9, "factor": 5.0}}
+    choices = {"model": "ridge", "interval": {"nominal": 0.9}}
+    wider = answers.assign(high=prices * 5)
 
     assert plot_prices(answers, choices).startswith(b"\x89PNG")
-    assert plot_prices(answers, choices) != plot_prices(answers, wider)
+    assert plot_prices(answers, choices) != plot_prices(wider, choices)

@@ -59,7 +59,7 @@ def metrics(parameters):
         "model": "good",
         "settings": {},
         "trimmed": [5.0, 100.0],
-        "interval": {"nominal": 0.9, "factor": 2.0},
+        "interval": {"nominal": 0.9, "median_factor": 2.0},
     }
     return evaluate_prices(pd.concat([bad, good]), choices, parameters)
 
@@ -74,6 +74,9 @@ def test_only_rmse_is_trimmed(metrics):
 
 def test_coverage_is_of_chosen_model_on_test_split(metrics):
     assert metrics["models"]["good"]["test"]["interval_coverage"]["value"] == 0.8
+    assert metrics["models"]["good"]["test"]["interval_log_width"]["value"] == pytest.approx(
+        np.log(2 / 0.9), abs=1e-4
+    )
     assert "interval_coverage" not in metrics["models"]["good"]["validation"]
     assert "interval_coverage" not in metrics["models"]["median"]["test"]
 

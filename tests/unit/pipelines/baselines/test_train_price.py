@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fb_marketplace.errors import UserError
@@ -6,6 +7,9 @@ from fb_marketplace.pipelines.baselines.train_price import (
     predict_prices,
     train_price_models,
 )
+from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS, VISION_FEATURES
+from fb_marketplace.skipping import Skipped
+from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 
 
@@ -17,22 +21,46 @@ def tables(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def learned(tables, parameters):
-    return train_price_models(*tables, parameters)
+def vector_tables(tables, listing_vectors, tmp_path_factory):
+    """The stored embeddings of texts, and features of photos."""
+    texts, photos = listing_vectors(tables[0])
+    folder = tmp_path_factory.mktemp("vectors")
+
+    def store(schema, ids, column, suffix=""):
+        url = str(folder / f"{column}.lance")
+        rows = [
+            {"key": name, ids: f"{name}{suffix}", column: vector}
+            for name, vector in zip(
+                texts.ids, photos.matrix if suffix else texts.matrix, strict=True
+            )
+        ]
+        keyed_table.ensure_table(url, schema)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        return keyed_table.open_table(url)
+
+    return (
+        store(TEXT_EMBEDDINGS, "product_id", "embedding"),
+        store(VISION_FEATURES, "image_id", "features", "-1"),
+    )
 
 
 @pytest.fixture(scope="module")
-def predictions(tables, learned, tmp_path_factory):
+def learned(tables, vector_tables, parameters):
+    return train_price_models(*tables, *vector_tables, parameters)
+
+
+@pytest.fixture(scope="module")
+def predictions(tables, vector_tables, learned, tmp_path_factory):
     path = tmp_path_factory.mktemp("price") / "model.skops"
     path.write_bytes(learned.model)
-    return predict_prices(FileRef(str(path)), *tables)
+    return predict_prices(FileRef(str(path)), *tables, *vector_tables)
 
 
-def test_training_does_not_depend_on_row_order(tables, learned, parameters):
+def test_training_does_not_depend_on_row_order(tables, vector_tables, learned, parameters):
     products, splits = tables
 
     again = train_price_models(
-        products.sample(frac=1, random_state=1), splits.iloc[::-1], parameters
+        products.sample(frac=1, random_state=1), splits.iloc[::-1], *vector_tables, parameters
     )
 
     assert again.model == learned.model
@@ -62,8 +90,25 @@ def test_flagged_prices_do_not_affect_trimmed_rmse(learned):
     assert learned.choices["trimmed"][1] < 200
 
 
-def test_missing_test_split_is_rejected(tables, parameters):
+def test_missing_test_split_is_rejected(tables, vector_tables, parameters):
     products, splits = tables
 
     with pytest.raises(UserError, match="'test': 0"):
-        train_price_models(products, splits[splits["split"] != "test"], parameters)
+        train_price_models(products, splits[splits["split"] != "test"], *vector_tables, parameters)
+
+
+def test_market_without_photos_has_price_models(tables, vector_tables, parameters, tmp_path):
+    inputs = (*tables, vector_tables[0], Skipped("no photos"))
+    path = tmp_path / "model.skops"
+
+    path.write_bytes(train_price_models(*inputs, parameters).model)
+
+    assert np.isfinite(predict_prices(FileRef(str(path)), *inputs)["predicted"]).all()
+
+
+def test_interval_covers_nominal_share_of_validation(predictions, parameters):
+    chosen = predictions[predictions["low"].notna() & (predictions["split"] == "validation")]
+
+    covered = chosen["price"].between(chosen["low"], chosen["high"])
+
+    assert covered.mean() == pytest.approx(parameters.price.coverage, abs=1.5 / len(chosen))

@@ -4,7 +4,6 @@ import pytest
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.training_frame import (
     filter_meant_prices,
-    group_folds,
     join_splits,
 )
 from fb_marketplace.skipping import InsufficientDataError
@@ -50,22 +49,3 @@ def test_empty_split_is_rejected(draw_listings, split):
         join_splits(products, splits[splits["split"] != split])
 
     assert "\n" not in str(parameters.value)
-
-
-def test_folds_partition_the_groups():
-    groups = pd.Series(list("aabbccddee"))
-
-    result = list(group_folds(groups, 3, 0))
-
-    assert sorted(row for _, params in result for row in params) == list(range(10))
-    for learnt, params in result:
-        assert not set(groups.iloc[learnt]) & set(groups.iloc[params])
-
-
-def test_folds_are_at_most_the_number_of_groups():
-    assert len(list(group_folds(pd.Series(["a", "a", "b"]), 5, 0))) == 2
-
-
-def test_single_group_is_rejected():
-    with pytest.raises(UserError, match="groups"):
-        list(group_folds(pd.Series(["a", "a"]), 5, 0))
