@@ -75,9 +75,9 @@ def test_price_and_category_metrics_meet_their_targets(real_run):
     right = real_run.json("vision_metrics")["test"]["products_with_text_top1"]
     print(f"price: {output['log_r2']}, {output['interval_coverage']}; category, with text: {right}")
 
-    assert output["log_r2"]["value"] >= 0.55
+    assert output["log_r2"]["value"] >= 0.66
     assert output["interval_coverage"]["value"] == pytest.approx(
-        price["interval"]["nominal"], abs=0.02
+        price["interval"]["nominal"], abs=0.03
     )
     assert right["value"] >= 0.84
 
