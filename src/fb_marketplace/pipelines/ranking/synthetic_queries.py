@@ -15,6 +15,7 @@ Queries with a photo are only made for listings with another photo that is not a
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -134,20 +135,17 @@ def make_queries(
         duplicate_groups: groups of copies and near-duplicates.
         split: name of the split.
     """
-    members = splits[splits["split"] == split]
+    members = splits.loc[splits["split"] == split, ["product_id", "group", "image_id"]]
+    images = defaultdict[tuple[str, str], list[str]](list)
+    for product, group, image_id in members.astype(object).itertuples(index=False):
+        images[product, group] += [] if pd.isna(image_id) else [image_id]
     titles = dict(zip(products["product_id"], products["title"], strict=True))
     copies = photo_copies(duplicate_groups)
     return [
         query
-        for (product, group), part in members.groupby(["product_id", "group"], sort=True)
+        for (product, group), image_ids in sorted(images.items())
         if product in titles
-        for query in _queries(
-            str(product),
-            str(group),
-            titles[product],
-            sorted(part["image_id"].dropna()),
-            copies,
-        )
+        for query in _queries(product, group, titles[product], sorted(image_ids), copies)
     ]
 
 
