@@ -1,17 +1,24 @@
 """ONNX Runtime sessions on the CPU. The number of threads is set only here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fb_marketplace_serving.encoders.external_data import has_external_data
 
 
-def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> Any:
+def open_session(
+    onnx: bytes,
+    threads: int | None,
+    error: type[ValueError],
+    disabled_optimizers: Sequence[str] = (),
+) -> Any:
     """Open an ONNX graph that contains its weights.
 
     Args:
         onnx: the graph.
         threads: threads per run; None uses one per physical core.
         error: type of the exception to raise.
+        disabled_optimizers: names of ONNX Runtime's graph optimizers to skip.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -40,7 +47,12 @@ def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> A
     options.log_severity_level = 4
     ort.set_default_logger_severity(4)
     try:
-        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            onnx,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(disabled_optimizers),
+        )
     except Exception as cause:  # ONNX Runtime's errors have no narrower base
         first_line = str(cause).partition("\n")[0]
         raise error(
