@@ -5,11 +5,10 @@ Row groups are small, so that reading one description decodes one group.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
-from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
+from fb_marketplace_serving.storage.parquet import SortedRows, open_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
@@ -39,11 +38,12 @@ def write_descriptions(product_ids: Sequence[str], descriptions: Sequence[str]) 
     return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
 
 
-@dataclass(frozen=True, slots=True)
 class Descriptions:
     """The descriptions of one release. Thread-safe."""
 
-    _data: Content
+    def __init__(self, data: Content) -> None:
+        """Wrap the artifact; see :meth:`from_bytes`."""
+        self._data, self._rows = data, SortedRows(data)
 
     @classmethod
     def from_bytes(cls, data: Content) -> Self:
@@ -67,7 +67,7 @@ class Descriptions:
 
     def get(self, product_id: str) -> str | None:
         """Return the description of a listing; None if there is no such listing."""
-        row = find_row(open_parquet(self._data), "product_id", product_id)
+        row = self._rows.find(product_id)
         return None if row is None else row["description"]
 
 

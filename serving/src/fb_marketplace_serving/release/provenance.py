@@ -19,7 +19,7 @@ from typing import (
     get_type_hints,
 )
 
-from fb_marketplace_serving.storage.parquet import find_row, open_parquet, write_parquet
+from fb_marketplace_serving.storage.parquet import SortedRows, open_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def read_provenance(data: Content, product_id: str) -> ListingProvenance | None:
     Raises:
         ProvenanceError: the bytes are not a provenance artifact.
     """
-    row = find_row(_open(data), "product_id", product_id)
+    _open(data)
+    row = SortedRows(data).find(product_id)
     return None if row is None else _adapter().validate_python(row)
 
 

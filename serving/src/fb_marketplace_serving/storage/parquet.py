@@ -1,6 +1,7 @@
 """Parquet in memory. Columns are checked on reading; the same table is always written as the same bytes."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,25 +97,55 @@ def write_parquet(table: Any, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def find_row(file: "pq.ParquetFile", column: str, value: str) -> dict[str, Any] | None:
-    """Return the row with a value in a sorted column of texts; None if there is none.
+class SortedRows:
+    """Rows of a Parquet file, found by their value in the first column, sorted texts. Thread-safe.
 
-    One row group is decoded.
-
-    Args:
-        file: the file, with few rows in each group.
-        column: its first column, sorted.
-        value: the value.
+    The metadata, which grow with the file, are read once. A lookup decodes one row group, which should have
+    few rows.
     """
-    # Not with filters of pyarrow.dataset: importing it takes seconds if pandas is installed.
-    for group in range(file.num_row_groups):
-        bounds = file.metadata.row_group(group).column(0).statistics
-        if bounds is None or bounds.min <= value <= bounds.max:
-            values = file.read_row_group(group, columns=[column]).column(0).to_pylist()
-            if value in values:
-                row = file.read_row_group(group).slice(values.index(value), 1)
-                return row.to_pylist()[0]  # type: ignore[no-any-return]
-    return None
+
+    def __init__(self, data: Content, error: type[ValueError] = ValueError) -> None:
+        """Read the metadata of a file.
+
+        Args:
+            data: the file.
+            error: type of the exception to raise.
+
+        Raises:
+            ValueError: the bytes are not Parquet. The type is ``error``.
+        """
+        file = open_parquet(data, error)
+        self._data, self._metadata = data, file.metadata
+        self._column = file.schema_arrow.names[0]
+        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        self._groups = [number for number, group in enumerate(groups) if group.num_rows]
+        self._last = [
+            bounds.max if (bounds := groups[number].column(0).statistics) else self._ids(number)[-1]
+            for number in self._groups
+        ]
+
+    def find(self, value: str) -> dict[str, Any] | None:
+        """Return the row with a value in the first column; None if there is none."""
+        place = bisect_left(self._last, value)
+        if place == len(self._groups):
+            return None
+        group = self._groups[place]
+        values = self._ids(group)
+        if value not in values:
+            return None
+        row = self._open().read_row_group(group).slice(values.index(value), 1)
+        return row.to_pylist()[0]  # type: ignore[no-any-return]
+
+    def _ids(self, group: int) -> list[str]:
+        # Not with filters of pyarrow.dataset: importing it takes seconds if pandas is installed.
+        return self._open().read_row_group(group, columns=[self._column]).column(0).to_pylist()  # type: ignore[no-any-return]
+
+    def _open(self) -> "pq.ParquetFile":
+        """Return a reader of the file: readers must not be shared between threads."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._data)), metadata=self._metadata)
 
 
 def _not_parquet(data: Content, cause: Exception, error: type[ValueError]) -> ValueError:

@@ -6,6 +6,7 @@ from fb_marketplace_serving.release.descriptions import (
     Descriptions,
     write_descriptions,
 )
+from fb_marketplace_serving.storage import parquet
 from fb_marketplace_serving.storage.parquet import write_parquet
 
 
@@ -17,6 +18,27 @@ def test_each_description_is_read_by_id():
     assert descriptions.product_ids == ids
     assert [descriptions.get(name) for name in ids[::97]] == texts[::97]
     assert descriptions.get("listing/1") is None
+
+
+def test_description_is_read_without_reading_metadata_again(monkeypatch):
+    ids = [f"{number:04}" for number in range(1000)]
+    descriptions = Descriptions.from_bytes(write_descriptions(ids, ids))
+    monkeypatch.setattr(parquet, "open_parquet", None)
+
+    assert [descriptions.get(name) for name in ids] == ids
+    assert descriptions.get("") is descriptions.get("0000x") is descriptions.get("z") is None
+
+
+@pytest.mark.parametrize("options", [{"write_statistics": False}, {"row_group_size": 1}])
+def test_rows_are_found_in_other_layouts(options):
+    table = pa.table({"product_id": ["a", "c", "e"], "description": ["A", "C", "E"]})
+    descriptions = Descriptions.from_bytes(write_parquet(table, **options))
+
+    assert [descriptions.get(name) for name in "abcdef"] == ["A", None, "C", None, "E", None]
+
+
+def test_no_descriptions_are_found_among_none():
+    assert Descriptions.from_bytes(write_descriptions([], [])).get("a") is None
 
 
 def test_long_description_is_cut():
