@@ -132,6 +132,12 @@ class PriceInsightTable:
                 f"found the columns {_describe(table.schema)}; expected {_describe(expected)}. "
                 "Rerun `kedro run --pipeline=pricing`."
             )
+        missing = sum(column.null_count for column in table.columns)
+        if missing:
+            raise PriceInsightsError(
+                f"found {missing:,} missing values; expected none, and NaN for an unknown price range. "
+                "Rerun `kedro run --pipeline=pricing`."
+            )
         return cls(table)
 
     def __len__(self) -> int:

@@ -107,6 +107,15 @@ def test_unsorted_or_repeated_listings_are_rejected(written, ids):
         PriceInsightTable.from_bytes(changed(written, product_id=ids))
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [{"typical_low": [5.0, 20.0, None]}, {"comparables": [[1], None, []]}],
+)
+def test_missing_values_are_rejected(written, columns):
+    with pytest.raises(PriceInsightsError, match="1 missing value"):
+        PriceInsightTable.from_bytes(changed(written, **columns))
+
+
 @pytest.mark.parametrize("place", [-1, 3])
 def test_comparable_listing_out_of_range_is_rejected(written, place):
     with pytest.raises(PriceInsightsError, match=r"\b3 listings\b"):
