@@ -137,9 +137,13 @@ class Service:
         self._reads = Admission(slots * READS_PER_SLOT, share)
         # Photos are decoded and encoded by the same threads. There are as many as for searches: with more,
         # photos would get more of a busy core.
+        photo_threads = FairThreadPool(cores(), "photo", PHOTO_NICENESS)
+        self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
+        photo_threads.rivals.append(self._searchers)
+        self._searchers.rivals.append(photo_threads)
         self._small = _Lane(
             Admission(slots, share),
-            FairThreadPool(cores(), "photo", PHOTO_NICENESS),
+            photo_threads,
             lambda data: canonical.canonicalize(data, settings.limits),
         )
         self._decoder = DecodingProcess(settings.limits)
@@ -169,7 +173,6 @@ class Service:
             if settings.feedback_dir
             else None
         )
-        self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
         self._readers = make_thread_pool(_READERS, "read", SEARCH_NICENESS)
         self.current = self._prepare(release)
         self._watcher = (

@@ -30,6 +30,9 @@ MAX_PROMPT_USAGE: Final = 0.25
 _USAGE_SECONDS: Final = 1.0
 """Time over which that share is measured."""
 
+_ACTIVE_SECONDS: Final = 1e-5
+"""CPU time, left of a search of some milliseconds after six seconds."""
+
 
 _M_MMAP_THRESHOLD: Final = -3
 """``mallopt`` parameter: smallest block that is allocated, and returned, by itself."""
@@ -46,10 +49,14 @@ def make_thread_pool(count: int, name: str, niceness: int) -> ThreadPoolExecutor
 
 
 class FairThreadPool(Executor):
-    """Threads for one kind of work, with a low priority while that kind takes much of the cores.
+    """Threads for one kind of work, with a low priority while that kind delays others.
 
-    A flood of photos then leaves the cores to searches, and a flood of searches leaves them to photos. Two
-    floods share them. Only root may raise the priority of a thread: each priority has threads of its own.
+    That is, while it takes much of the cores, and there is work of another kind. A flood of photos then
+    leaves the cores to searches, and a flood of searches leaves them to photos. Two floods share them. Only
+    root may raise the priority of a thread: each priority has threads of its own.
+
+    Attributes:
+        rivals: pools for the other kinds.
     """
 
     def __init__(
@@ -66,16 +73,24 @@ class FairThreadPool(Executor):
         self._prompt = make_thread_pool(count, name, niceness)
         self._background = make_thread_pool(count, f"{name}-background", BACKGROUND_NICENESS)
         self._max_seconds = MAX_PROMPT_USAGE * _USAGE_SECONDS * count
+        self.rivals: list[FairThreadPool] = []
         self._clock = clock
         self._lock = threading.Lock()
         self._seconds, self._counted_at = 0.0, clock()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there was work in the last seconds."""
+        return self._count(0.0) > _ACTIVE_SECONDS
 
     def submit(
         self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
     ) -> Future[Result]:
         """Run a function on a thread."""
-        is_heavy = self._count(0.0) > self._max_seconds
-        pool = self._background if is_heavy else self._prompt
+        delays = self._count(0.0) > self._max_seconds and any(
+            rival.is_active for rival in self.rivals
+        )
+        pool = self._background if delays else self._prompt
         return pool.submit(self._run, function, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

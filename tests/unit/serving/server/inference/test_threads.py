@@ -27,12 +27,31 @@ def test_worker_has_low_priority_at_any_priority_of_the_process(change):
     assert worker == max(process, 5)
 
 
+class Pools:
+    """A pool, another one, and the time."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.pool, self.other = (
+            FairThreadPool(1, name, 1, clock=lambda: self.now) for name in ("pool", "other")
+        )
+        self.pool.rivals.append(self.other)
+
+    def work(self, seconds):
+        self.pool.submit(compute, seconds).result()
+
+    @property
+    def is_background(self):
+        return "background" in self.pool.submit(threading.current_thread).result().name
+
+
 @pytest.fixture
-def pool_and_clock():
-    now = [0.0]
-    pool = FairThreadPool(1, "test", 5, clock=lambda: now[0])
-    yield pool, now
-    pool.shutdown()
+def pools():
+    pools = Pools()
+    pools.other.submit(compute, 0.003).result()
+    yield pools
+    pools.pool.shutdown()
+    pools.other.shutdown()
 
 
 def compute(seconds):
@@ -42,36 +61,37 @@ def compute(seconds):
         pass
 
 
-def is_background(pool):
-    return "background" in pool.submit(threading.current_thread).result().name
-
-
 @pytest.mark.parametrize(("share", "expected"), [(0.5, False), (1.5, True)])
-def test_work_that_takes_much_of_a_core_is_background(pool_and_clock, share, expected):
-    pool, _ = pool_and_clock
+def test_work_that_takes_much_of_a_core_is_background(pools, share, expected):
+    pools.work(share * MAX_PROMPT_USAGE)
 
-    pool.submit(compute, share * MAX_PROMPT_USAGE).result()
-
-    assert is_background(pool) is expected
+    assert pools.is_background is expected
 
 
-def test_work_is_prompt_again_after_a_pause(pool_and_clock):
-    pool, now = pool_and_clock
-    pool.submit(compute, 1.5 * MAX_PROMPT_USAGE).result()
+def test_work_is_prompt_again_after_a_pause(pools):
+    pools.work(1.5 * MAX_PROMPT_USAGE)
 
-    now[0] += 2
+    pools.now += 2
 
-    assert not is_background(pool)
+    assert not pools.is_background
 
 
-def test_failed_work_counts_and_raises(pool_and_clock):
-    pool, _ = pool_and_clock
+def test_only_kind_of_work_is_prompt(pools):
+    pools.now += 10
+    pools.work(1.5 * MAX_PROMPT_USAGE)
+    alone = pools.is_background
 
+    pools.other.submit(compute, 0.003).result()
+
+    assert (alone, pools.is_background) == (False, True)
+
+
+def test_failed_work_counts_and_raises(pools):
     def fail():
         compute(1.5 * MAX_PROMPT_USAGE)
         raise KeyError
 
     with pytest.raises(KeyError):
-        pool.submit(fail).result()
+        pools.pool.submit(fail).result()
 
-    assert is_background(pool)
+    assert pools.is_background
