@@ -21,6 +21,8 @@ LOCK = printf '%s\n' fb-marketplace-serving cuda-bindings cuda-toolkit nvidia-cu
     nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton \
   | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-header --excludes - $(UPGRADE)
+# Ray has a lock of its own: in the full environment its processes start several times slower.
+EXTRAS := dev docs heif lab mlflow server tune
 EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_platform == 'linux')
 
 # Tests run in two processes, one per core; more threads would wait for each other.
@@ -53,10 +55,11 @@ $(READY): requirements.lock torch.lock pyproject.toml serving/pyproject.toml
 
 # `make lock UPGRADE=--upgrade` takes the newest versions, UPGRADE='--upgrade-package numpy' the newest numpy.
 lock: $(READY)  ## write the lock files again, after a change of dependencies
-	$(LOCK) --all-extras --constraints torch.lock --no-emit-package torch --no-emit-package torchvision \
+	$(LOCK) $(EXTRAS:%=--extra %) --constraints torch.lock --no-emit-package torch --no-emit-package torchvision \
 	  pyproject.toml serving/pyproject.toml --output-file requirements.lock
+	$(subst --universal,--python-platform=x86_64-manylinux_2_28,$(LOCK)) --group ray-worker --constraints requirements.lock --output-file ray.lock
 	$(LOCK) --extra server --constraints requirements.lock serving/pyproject.toml --output-file serving/requirements.lock
-	for file in requirements.lock serving/requirements.lock; do \
+	for file in requirements.lock ray.lock serving/requirements.lock; do \
 	  sed "s/ ; $(EVERYWHERE)//" $$file > $$file.new && mv $$file.new $$file; done
 
 sample: $(READY)  ## generate sample data in an empty raw root

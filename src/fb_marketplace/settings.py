@@ -25,7 +25,13 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     # An environment overrides only the keys that it contains.
-    "merge_strategy": {"parameters": "soft", "catalog": "soft", "globals": "soft"},
+    "merge_strategy": {
+        "parameters": "soft",
+        "catalog": "soft",
+        "globals": "soft",
+        "compute": "soft",
+    },
+    "config_patterns": {"compute": ["compute.yml"]},
     # By default Kedro resolves `oc.env` only in credentials. `root` gives roots one form.
     "custom_resolvers": {"oc.env": oc.env, "root": normalize_root},
 }

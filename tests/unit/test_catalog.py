@@ -18,6 +18,7 @@ from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ValidationError
 
 from fb_marketplace.parameters import cleaning
+from fb_marketplace.parameters.compute import ComputeParameters
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipeline_registry import LazyPipeline, register_pipelines
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
@@ -310,6 +311,13 @@ def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment
     parameters = configuration["parameters"]  # Kedro reads the files again on each access
     for parameter, node in TOLD:
         model_of(parameter, node).model_validate(parameters[parameter])
+
+
+@pytest.mark.parametrize(("environment", "engine"), [("base", "local"), ("ray", "ray")])
+def test_environment_selects_the_engine(monkeypatch, environment, engine):
+    compute = load_configuration(environment, monkeypatch)["compute"]
+
+    assert ComputeParameters.model_validate(compute).engine == engine
 
 
 @pytest.mark.parametrize("environment", ["s3", "test"])

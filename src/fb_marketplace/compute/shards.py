@@ -13,7 +13,7 @@ from concurrent.futures import (
 )
 from multiprocessing import connection
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from fb_marketplace.compute.threads import available_cores
 
@@ -51,13 +51,35 @@ class PerProcess(Generic[Value]):
         return PerProcess, (self._open,)
 
 
+class Engine(Protocol):
+    """Workers of another machine."""
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        shards: Iterable[Any],
+        sink: Callable[[Any], Any] | None,
+    ) -> Iterator[Any]:
+        """Yield the result of each shard, after the sink, in any order."""
+
+
+_engine: Engine | None = None
+
+
+def use_engine(engine: Engine | None) -> None:
+    """Set the engine of this process; None for the cores of this machine."""
+    global _engine  # noqa: PLW0603 - only a run's configuration knows the engine
+    _engine = engine
+
+
 def map_shards(
     function: Callable[[Shard], Result],
     shards: Iterable[Shard],
+    sink: Callable[[Result], Any] | None = None,
     *,
     max_workers: int = 0,
     threads: bool = False,
-) -> Iterator[Result]:
+) -> Iterator[Any]:
     """Yield the result of a function for each shard, in any order.
 
     A shard and its result are small enough that several fit in memory: a few thousand rows, or the
@@ -66,6 +88,8 @@ def map_shards(
     Args:
         function: a picklable function. It is sent to each worker once.
         shards: Arrow tables, or other picklable values; read lazily as results are consumed.
+        sink: writes a result to storage, and returns what the driver needs to commit it; picklable. Only
+            workers of other machines use it: local results are in the driver's memory anyway.
         max_workers: maximum number of workers; 0: one per core; 1: work in this process.
         threads: whether the function releases the GIL most of the time, so that threads are enough.
 
@@ -75,6 +99,9 @@ def map_shards(
     workers = max_workers or available_cores()
     if workers == 1:
         yield from map(function, shards)
+        return
+    if _engine is not None:
+        yield from _engine.map(function, shards, sink)
         return
     if threads:
         yield from _map(ThreadPoolExecutor(workers), function, shards, workers)

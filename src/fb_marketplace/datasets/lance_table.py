@@ -9,7 +9,14 @@ from kedro.utils import load_obj
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import KEY, KeepOnly, Rows, Table, TableWriter
+from fb_marketplace.storage.keyed_table import (
+    KEY,
+    KeepOnly,
+    Rows,
+    Table,
+    TableWriter,
+    WrittenRows,
+)
 from fb_marketplace.storage.keys import KeyArray, Keys
 
 COMMIT_SHARE: Final = 0.05
@@ -21,7 +28,7 @@ MAX_UNCOMMITTED_SECONDS: Final = 60.0
 MAX_UNCOMMITTED_BYTES: Final = 64 * 1024 * 1024
 
 
-class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
+class LanceTableDataset(AbstractDataset[Rows | WrittenRows | KeepOnly, Table]):
     """Saves batches of rows in atomic commits. Loads a handle on one version.
 
     If a node yields batches, several are committed together, since each commit adds a file that every
@@ -58,7 +65,7 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         self._schema_name = schema
         self._version = version
         self._writer: TableWriter | None = None
-        self._uncommitted: list[Rows] = []
+        self._uncommitted: list[Rows | WrittenRows] = []
         self._uncommitted_since = 0.0
         self._committed: int | None = None
         self._expected: list[KeyArray] | None = None
@@ -75,7 +82,7 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         except keyed_table.TableMissingError as error:
             raise UserError(f"{error}. Run the pipeline that creates it.") from error
 
-    def save(self, data: Rows | KeepOnly) -> None:
+    def save(self, data: Rows | WrittenRows | KeepOnly) -> None:
         """Delete rows that are not needed, or add rows and commit those that are due."""
         schema = load_obj(self._schema_name)
         if self._writer is None:
@@ -88,7 +95,9 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
             return
         if not self._uncommitted:
             self._uncommitted_since = time.monotonic()
-        self._uncommitted.append(data.select(schema.names).cast(schema))
+        if not isinstance(data, WrittenRows):
+            data = data.select(schema.names).cast(schema)
+        self._uncommitted.append(data)
         if self._is_due(self._writer):
             self._commit(self._writer)
 
@@ -120,10 +129,17 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
 
         if not self._uncommitted:
             return
-        rows = pa.concat_tables(self._uncommitted)
-        self._committed = writer.insert(rows)
+        written = [rows for rows in self._uncommitted if isinstance(rows, WrittenRows)]
+        schema = load_obj(self._schema_name)
+        rows = pa.concat_tables(
+            [
+                schema.empty_table(),
+                *(rows for rows in self._uncommitted if not isinstance(rows, WrittenRows)),
+            ]
+        )
+        self._committed = writer.insert(rows, written)
         if self._expected is not None:
-            self._expected += rows.column(KEY).chunks
+            self._expected += [*rows.column(KEY).chunks, *(part.keys for part in written)]
         self._uncommitted.clear()
 
     def _verified(self, writer: TableWriter, committed: int) -> int:

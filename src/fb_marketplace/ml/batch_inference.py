@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fb_marketplace.compute.shards import PerProcess, map_shards
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace.storage.keyed_table import Rows, Table
+from fb_marketplace.storage.keyed_table import Rows, Table, table_sink
 from fb_marketplace.storage.keys import KeyArray, Keys
 from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
@@ -59,8 +59,9 @@ def encode_missing(
         pa.table({"row": rows, "key": keys.take(pa.array(rows))})
         for rows in _split(missing, photos_per_shard)
     )
+    sink = table_sink(existing_keys)
     with Progress("photos encoded", len(keys), len(keys) - len(missing)) as progress:
-        for rows in map_shards(encode, shards, threads=True):
+        for rows in map_shards(encode, shards, sink, threads=True):
             progress.advance(len(rows))
             yield rows
 

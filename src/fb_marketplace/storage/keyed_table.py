@@ -30,6 +30,9 @@ MAX_SMALL_FRAGMENTS: Final = 12
 """Number of fragments that a table may have, in addition to full ones of ``MAX_BYTES``, before it is
 compacted."""
 
+MIN_WRITTEN_BYTES: Final = 1024 * 1024
+"""Rows with fewer bytes are committed together with others."""
+
 VECTORS_PER_READ: Final = 16384
 
 Rows: TypeAlias = Any
@@ -133,12 +136,84 @@ def open_table(url: str, version: int | str | None = None) -> Table:
     return Table(url, int(open_dataset(url, version).version))
 
 
-def existing_keys(url: str) -> Keys:
+class TableKeys(Keys):
+    """Keys of all rows in the newest version of a table.
+
+    Attributes:
+        url: URL of the table.
+    """
+
+    __slots__ = ("url",)
+
+    def __init__(self, keys: "pa.ChunkedArray | Iterable[str]", url: str) -> None:
+        """Set the keys and the table."""
+        super().__init__(keys)
+        self.url = url
+
+
+def existing_keys(url: str) -> TableKeys:
     """Return the keys of all rows in the newest version of a table; empty if there is no table."""
     try:
-        return Keys(open_table(url).read([KEY]).column(KEY))
+        return TableKeys(open_table(url).read([KEY]).column(KEY), url)
     except TableMissingError:
-        return Keys()
+        return TableKeys((), url)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRows:
+    """Rows that a worker has written to a table, but not committed. Nobody reads them yet.
+
+    Attributes:
+        keys: their keys.
+        fragments: description of the files, JSON.
+    """
+
+    keys: KeyArray
+    fragments: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.keys)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes in memory."""
+        return int(self.keys.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSink:
+    """Writes rows to a table where they are computed, so that they need not pass through the driver.
+
+    Attributes:
+        url: URL of an existing table.
+    """
+
+    url: str
+
+    @retry_on_store_error
+    def __call__(self, rows: Rows) -> Rows | WrittenRows:
+        """Write rows, unless they are few bytes: these are returned, since each write adds a file."""
+        import json
+
+        import lance
+
+        if rows.nbytes < MIN_WRITTEN_BYTES:
+            return rows
+        dataset = open_dataset(self.url)
+        rows = _first_of_each_key(rows.select(dataset.schema.names).cast(dataset.schema))
+        written = lance.fragment.write_fragments(rows, dataset, mode="append")
+        fragments = tuple(json.dumps(fragment.to_json()) for fragment in written)
+        return WrittenRows(rows.column(KEY).combine_chunks(), fragments)
+
+
+def table_sink(existing: Iterable[str]) -> Callable[[Rows], Rows | WrittenRows] | None:
+    """Return the sink of the table that existing keys are from; None if they are from no table."""
+    return TableSink(existing.url) if isinstance(existing, TableKeys) else None
 
 
 @retry_on_store_error
@@ -204,25 +279,52 @@ class TableWriter:
         return sum(len(stored.keys) for stored in self._fragments.values())
 
     @retry_on_store_error
-    def insert(self, rows: Rows) -> int:
-        """Insert the rows with new keys in one commit, and return the new version."""
+    def insert(self, rows: Rows, written: Sequence[WrittenRows] = ()) -> int:
+        """Insert the rows with new keys in one commit, and return the new version.
+
+        Args:
+            rows: rows to write.
+            written: rows that workers have written.
+        """
         import lance
+        import pyarrow as pa
 
         rows, added = _first_of_each_key(rows), list["lance.FragmentMetadata"]()
         while True:
             dataset = self._read_newest()
-            exists = self._existing(rows.column(KEY)).contains(rows.column(KEY))
-            if exists.all():
+            existing = self._existing(
+                pa.chunked_array(
+                    [*rows.column(KEY).chunks, *(part.keys for part in written)], pa.string()
+                )
+            )
+            # Another run has committed some of these rows.
+            repeated = [part for part in written if existing.contains(part.keys).any()]
+            if repeated:
+                written = [part for part in written if part not in repeated]
+                rows = pa.concat_tables([rows, *(self._read_written(part) for part in repeated)])
+            exists = existing.contains(rows.column(KEY))
+            if not written and exists.all():
                 return int(dataset.version)
-            if exists.any() or not added:
+            if repeated or exists.any() or not added:
                 rows = rows.filter(as_mask(~exists))
-                added = lance.fragment.write_fragments(rows, dataset, mode="append")
-            fragments = [fragment.metadata for fragment in dataset.get_fragments()]
-            next_id = max((fragment.id for fragment in fragments), default=-1) + 1
-            for number, fragment in enumerate(added, next_id):
+                added = (
+                    lance.fragment.write_fragments(rows, dataset, mode="append")
+                    if len(rows)
+                    else []
+                )
+            new = [*_stored_keys(rows.column(KEY).combine_chunks(), added)]
+            for part in written:
+                fragments = map(lance.FragmentMetadata.from_json, part.fragments)
+                new += _stored_keys(part.keys, list(fragments))
+            present = [fragment.metadata for fragment in dataset.get_fragments()]
+            next_id = max((fragment.id for fragment in present), default=-1) + 1
+            for number, (fragment, _) in enumerate(new, next_id):
                 fragment.id = number
-            merge = lance.LanceOperation.Merge([*fragments, *added], dataset.lance_schema)
+            merge = lance.LanceOperation.Merge(
+                [*present, *(fragment for fragment, _ in new)], dataset.lance_schema
+            )
             if version := self._commit(dataset, merge):
+                self._fragments |= {(fragment.files[0].path, None): keys for fragment, keys in new}
                 return version
 
     @retry_on_store_error
@@ -316,6 +418,25 @@ class TableWriter:
             return None
         return int(self._dataset.version)
 
+    def _read_written(self, part: WrittenRows) -> Rows:
+        """Read rows that a worker has written."""
+        import lance
+        import pyarrow as pa
+        from lance.file import LanceFileReader
+
+        paths = [
+            file.path
+            for fragment in map(lance.FragmentMetadata.from_json, part.fragments)
+            for file in fragment.files
+        ]
+        options = lance_options(self._url)
+        return pa.concat_tables(
+            LanceFileReader(f"{self._url}/data/{path}", storage_options=options)
+            .read_all()
+            .to_table()
+            for path in paths
+        )
+
     def _existing(self, keys: "pa.ChunkedArray") -> Keys:
         """Return the keys in the table among the given ones."""
         import pyarrow as pa
@@ -368,6 +489,19 @@ def _read_keys(
     for fragment in fragments:
         start, end = end, end + fragment.metadata.num_rows
         yield _StoredKeys(keys.slice(start, end - start), offsets[start:end])
+
+
+def _stored_keys(
+    keys: KeyArray, fragments: "Iterable[lance.FragmentMetadata]"
+) -> Iterator[tuple["lance.FragmentMetadata", _StoredKeys]]:
+    """Yield new fragments and their keys."""
+    import numpy as np
+
+    end = 0
+    for fragment in fragments:
+        start, end = end, end + fragment.physical_rows
+        offsets = np.arange(fragment.physical_rows, dtype=np.uint32)
+        yield fragment, _StoredKeys(keys.slice(start, end - start), offsets)
 
 
 def _first_of_each_key(rows: Rows) -> Rows:

@@ -64,6 +64,38 @@ def test_insert_is_idempotent(url):
     assert len(keyed_table.open_table(url)) == 2
 
 
+def test_written_rows_are_committed_together(url, monkeypatch):
+    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    parts = [keyed_table.TableSink(url)(rows(*keys)) for keys in ("ab", "c")]
+    before = keyed_table.open_table(url).version
+
+    version = TableWriter(url).insert(rows("d"), [pickle.loads(pickle.dumps(p)) for p in parts])
+
+    assert version == before + 1
+    assert [len(part) for part in parts] == [2, 1]
+    assert sorted(names(url)) == ["a!", "b!", "c!", "d!"]
+
+
+def test_written_rows_that_exist_are_not_repeated(url, monkeypatch):
+    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    parts = [keyed_table.TableSink(url)(rows(*keys)) for keys in ("ab", "cd")]
+    keyed_table.insert(url, rows("b"))
+    writer = TableWriter(url)
+
+    writer.insert(SCHEMA.empty_table(), parts)
+    again = writer.insert(SCHEMA.empty_table(), parts)
+
+    assert sorted(names(url)) == ["a!", "b!", "c!", "d!"]
+    assert again == keyed_table.open_table(url).version
+    writer.retain(["a", "d"])
+    assert sorted(names(url)) == ["a!", "d!"]
+
+
+def test_few_bytes_are_not_written_by_the_sink(url):
+    assert keyed_table.table_sink(keyed_table.existing_keys(url))(rows("a")) == rows("a")
+    assert keyed_table.table_sink(frozenset()) is None
+
+
 def at_once(*works):
     """Do all of them at once, each in a process's place: a thread that begins with the others."""
     ready = threading.Barrier(len(works))

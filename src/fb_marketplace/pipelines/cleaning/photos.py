@@ -1,6 +1,6 @@
 """Reading of photo files into rows of the tables ``images`` and ``display_photos``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.cleaning import perceptual_hash
 from fb_marketplace.pipelines.cleaning.quarantine import Entry, rejections_table
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
-from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table, table_sink
 from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 from fb_marketplace_serving.imaging import canonical
@@ -85,12 +85,20 @@ def read_photos(
         limits=canonical.Limits(settings.max_bytes, settings.max_pixels),
         display=_display_size(parameters),
     )
+    sink = partial(
+        _write_rows,
+        sinks=(
+            table_sink(images_existing_keys),
+            table_sink(rejected_photos_existing_keys),
+            table_sink(display_photos_existing_keys),
+        ),
+    )
     shards = _photo_shards(
         matched_photos, new, keys, display_keys, is_stored, settings.photos_per_batch
     )
     max_workers = 1 if len(new) <= settings.photos_per_batch else settings.processes
     with Progress("photos read", len(keys), len(keys) - len(new)) as progress:
-        for rows in map_shards(read, shards, max_workers=max_workers):
+        for rows in map_shards(read, shards, sink, max_workers=max_workers):
             progress.advance(
                 max(len(rows.images), len(rows.display_photos)) + len(rows.rejected_photos)
             )
@@ -165,6 +173,12 @@ def read_photo_shard(
         pa.Table.from_pylist(usable, schema=IMAGES),
         pa.Table.from_pylist(unusable, schema=REJECTED_PHOTOS),
         pa.Table.from_pylist(renditions, schema=DISPLAY_PHOTOS),
+    )
+
+
+def _write_rows(rows: PhotoRows, sinks: Sequence[Callable[[Rows], Rows] | None]) -> PhotoRows:
+    return PhotoRows(
+        *(sink(part) if sink else part for sink, part in zip(sinks, rows, strict=True))
     )
 
 

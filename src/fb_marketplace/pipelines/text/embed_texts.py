@@ -15,7 +15,7 @@ from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
-from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table, table_sink
 from fb_marketplace.storage.keys import KeyArray, Keys, make_keys
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -101,7 +101,7 @@ def embed_texts(
         for rows in np.split(missing, range(size, len(missing), size))
     )
     with Progress("texts encoded", len(keys), len(keys) - len(missing)) as progress:
-        for rows in map_shards(encode, shards, threads=True):
+        for rows in map_shards(encode, shards, table_sink(existing), threads=True):
             progress.advance(len(rows))
             yield rows
 

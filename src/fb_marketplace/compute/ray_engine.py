@@ -1,0 +1,174 @@
+"""Work in shards as tasks on a Ray cluster."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from fb_marketplace.errors import UserError
+
+ADDRESS: Final = "RAY_ADDRESS"
+
+LIBRARIES: Final = (
+    *("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pillow-heif", "pyarrow"),
+    *("pylance", "tokenizers"),
+)
+"""Libraries whose version may change a result. Workers must have those of the driver."""
+
+_CORES_INTERVAL_S: Final = 10.0
+
+
+class RayEngine:
+    """Runs each shard as a task with one CPU.
+
+    The project's code is sent to the workers. They need the libraries of ``ray.lock``, the raw photos and
+    the lake under the same URLs, and their own credentials of the bucket.
+    """
+
+    def __init__(self, shards_per_core: int, memory_per_task: int, max_retries: int) -> None:
+        """Check that Ray and the address of a cluster are present.
+
+        Args:
+            shards_per_core: tasks to submit at a time, per core of the cluster.
+            memory_per_task: bytes that Ray reserves for a task.
+            max_retries: retries of a task whose worker was lost.
+
+        Raises:
+            UserError: one of them is missing.
+        """
+        if find_spec("ray") is None:
+            raise UserError(
+                "compute.engine is ray, but Ray is not installed. Run `pip install ray==2.60.0`."
+            )
+        if not os.environ.get(ADDRESS):
+            raise UserError(
+                f"compute.engine is ray, but {ADDRESS} is not set. Set it to the address of a cluster's "
+                "head, such as 10.0.0.1:6379; see docs/cluster.md."
+            )
+        self._shards_per_core, self._max_retries = shards_per_core, max_retries
+        self._options = {"num_cpus": 1, "memory": memory_per_task, "max_retries": max_retries}
+        self._limit, self._limit_age = 0, 0.0
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        shards: Iterable[Any],
+        sink: Callable[[Any], Any] | None,
+    ) -> Iterator[Any]:
+        """Yield the result of each shard, after the sink, in any order.
+
+        Raises:
+            UserError: a task ended its worker in all attempts, or the cluster is lost.
+        """
+        ray = self._connect()
+        work = ray.put(_Work(function, sink, _versions()))
+        task = ray.remote(_run).options(**self._options)
+        pending: list[Any] = []
+        try:
+            for shard in shards:
+                pending.append(task.remote([work], shard))
+                while len(pending) >= self._max_pending(ray):
+                    done, pending = ray.wait(pending)
+                    yield ray.get(done[0])
+            while pending:
+                done, pending = ray.wait(pending)
+                yield ray.get(done[0])
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            raise UserError(
+                f"A task ended its Ray worker {self._max_retries + 1} times: {error}. See the "
+                "logs of the workers, and raise compute.ray.memory_per_task if memory was short."
+            ) from error
+        finally:
+            for reference in pending:
+                ray.cancel(reference)
+
+    def _connect(self) -> Any:
+        import ray
+
+        import fb_marketplace
+        import fb_marketplace_serving
+
+        if not ray.is_initialized():
+            packages = [
+                str(Path(str(package.__file__)).parent)
+                for package in (fb_marketplace, fb_marketplace_serving)
+            ]
+            # Ray fetches them from the head: workers need neither a registry nor a repository.
+            ray.init(
+                address=os.environ[ADDRESS],
+                runtime_env={"py_modules": packages},
+                log_to_driver=False,
+                logging_level="warning",
+            )
+        return ray
+
+    def _max_pending(self, ray: Any) -> int:
+        """Return the number of tasks to submit: clusters may grow during a run."""
+        if time.monotonic() - self._limit_age > _CORES_INTERVAL_S:
+            cores = int(ray.cluster_resources().get("CPU", 1))
+            self._limit = max(1, self._shards_per_core * cores)
+            self._limit_age = time.monotonic()
+        return self._limit
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A function, its sink, and the driver's versions of libraries."""
+
+    function: Callable[[Any], Any]
+    sink: Callable[[Any], Any] | None
+    versions: Mapping[str, str]
+
+    def __call__(self, shard: Any) -> Any:
+        result = self.function(shard)
+        return self.sink(result) if self.sink else result
+
+    def check_versions(self) -> None:
+        """Check that this process has the driver's libraries.
+
+        Raises:
+            UserError: a version differs.
+        """
+        here = _versions()
+        different = [
+            f"{name} {here[name]} instead of {expected}"
+            for name, expected in self.versions.items()
+            if here[name] != expected
+        ]
+        if different:
+            raise UserError(
+                f"A Ray worker has {', '.join(different)}. Results could differ. Install ray.lock in the "
+                "environment of the workers."
+            )
+
+
+_loaded: dict[str, _Work] = {}
+"""The latest work of this process: it holds a model that should be opened once."""
+
+
+def _run(references: list[Any], shard: Any) -> Any:
+    """Work on a shard. The reference is in a list, since Ray would load a plain one for each task."""
+    import ray
+
+    (reference,) = references
+    if reference.hex() not in _loaded:
+        _loaded.clear()
+        work = ray.get(reference)
+        work.check_versions()
+        _loaded[reference.hex()] = work
+    return _loaded[reference.hex()](shard)
+
+
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,90 @@
+"""Runs on a Ray cluster. They need Ray and an environment of workers; see docs/cluster.md."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ray_cluster, ray_work
+from support.kedro_project import BIN, PROJECT, Run
+
+WORKERS = os.environ.get("RAY_WORKERS", "")
+
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.skipif(
+        not WORKERS or find_spec("ray") is None, reason="RAY_WORKERS or Ray is missing"
+    ),
+]
+
+DIGESTS = ("content_digests", "embeddings_report", "texts_report")
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """The results of ``ray_work``."""
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(PROJECT / "tests")])
+    printed = ray_cluster.beside_head(
+        *(WORKERS, str(BIN / "python"), ray_work.__file__),
+        environment=os.environ | {"PYTHONPATH": path},
+    )
+    result: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return result
+
+
+def test_each_shard_has_its_result(report: dict[str, Any]) -> None:
+    assert report["results"] == list(range(0, 500, 10))
+
+
+def test_tasks_in_flight_are_bounded(report: dict[str, Any]) -> None:
+    assert report["ahead"] <= 4
+
+
+def test_task_of_killed_worker_runs_again(report: dict[str, Any]) -> None:
+    assert report["killed"] == list(range(6))
+
+
+def test_task_that_always_ends_its_worker_is_an_error(report: dict[str, Any]) -> None:
+    assert "3 times" in report["crash"]
+
+
+def test_error_of_a_task_is_raised_to_the_caller(report: dict[str, Any]) -> None:
+    assert "division by zero" in report["error"]
+
+
+def test_worker_opens_a_model_once(report: dict[str, Any]) -> None:
+    calls: dict[int, list[int]] = {}
+    for pid, count in report["calls"]:
+        calls.setdefault(pid, []).append(count)
+
+    assert all(sorted(counts) == list(range(1, len(counts) + 1)) for counts in calls.values())
+
+
+def test_workers_write_large_rows_and_the_driver_commits(report: dict[str, Any]) -> None:
+    assert report["rows"] == [[str(number) for number in range(8)], 4]
+
+
+@pytest.mark.slow
+def test_run_with_killed_workers_has_the_digests_of_a_local_run(
+    whole_run: Run, tmp_path: Path
+) -> None:
+    conf = whole_run.place.clone / "conf"
+    shutil.copytree(conf / "test", conf / "ray_test", dirs_exist_ok=True)
+    shutil.copy(conf / "ray" / "compute.yml", conf / "ray_test")
+    place = replace(whole_run.place, lake=str(tmp_path / "lake"))
+
+    ray_cluster.beside_head(
+        *(WORKERS, str(BIN / "kedro"), "run", "--env=ray_test"),
+        "--params=cleaning.photos.photos_per_batch=8",
+        environment=place.environment | {ray_cluster.KILLS: "2"},
+        cwd=place.clone,
+    )
+
+    (version,) = place.records()
+    for name in DIGESTS:
+        expected, actual = whole_run.json(name), place.json(name, version)
+        assert actual.get("digest", actual) == expected.get("digest", expected), name
