@@ -62,23 +62,25 @@ class Search(NamedTuple):
 @pytest.fixture
 def host(serve, shop, tmp_path):
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores[1:])  # inherited by the server
-    process = serve(
-        "--lake",
-        shop,
-        "--port",
-        "0",
-        FB_LOG_LEVEL="error",
-        FB_FEEDBACK_DIR=str(tmp_path / "events"),
-    )
-    ready = process.stdout.readline()
-    assert ready, process.stderr.read()
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores[:1])
-    yield ready.split()[-1].removeprefix("http://")
-    if cores:
-        os.sched_setaffinity(0, cores)
+    try:
+        if len(cores) > 1:
+            os.sched_setaffinity(0, cores[1:])  # inherited by the server
+        process = serve(
+            "--lake",
+            shop,
+            "--port",
+            "0",
+            FB_LOG_LEVEL="error",
+            FB_FEEDBACK_DIR=str(tmp_path / "events"),
+        )
+        ready = process.stdout.readline()
+        assert ready, process.stderr.read()
+        if len(cores) > 1:
+            os.sched_setaffinity(0, cores[:1])
+        yield ready.split()[-1].removeprefix("http://")
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
 
 
 def search(host: str) -> list[Search]:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.pointer import Pointer
-from fb_marketplace_serving.server.inference.threads import BACKGROUND_NICENESS, make_thread_pool
+from fb_marketplace_serving.server.inference.threads import RELEASE_NICENESS, make_thread_pool
 
 Opened = TypeVar("Opened")
 Result = TypeVar("Result")
@@ -65,8 +65,9 @@ class ReleaseWatcher(Generic[Opened]):
         self._poll_seconds = poll_seconds
         self._timeout = timeout
         self._served = served
-        self._pool = make_thread_pool(1, "open", BACKGROUND_NICENESS)
+        self._pool = make_thread_pool(1, "open", RELEASE_NICENESS)
         self._stuck: set[asyncio.Future[Any]] = set()
+        self._is_opening = False
         self._rejected_at = 0.0
         self._read_at = monotonic()
         self._rejected: Pointer | None = None
@@ -76,6 +77,11 @@ class ReleaseWatcher(Generic[Opened]):
     def pointer_age(self) -> float:
         """Seconds since the pointer was last read, or since the start."""
         return monotonic() - self._read_at
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a release is being opened."""
+        return self._is_opening
 
     def close(self) -> None:
         """Stop the thread."""
@@ -122,7 +128,7 @@ class ReleaseWatcher(Generic[Opened]):
                 return None
             if self._was_just_rejected(pointer):
                 return None
-            current = pointer
+            current, self._is_opening = pointer, True
             opened = await self._run(lambda: self._open(current), _OPEN_SECONDS, "open the release")
         except Exception as error:  # noqa: BLE001 - the server continues with its release
             is_known = isinstance(error, ReleaseError)
@@ -132,6 +138,8 @@ class ReleaseWatcher(Generic[Opened]):
                 reject(rejection)
             self.rejection, self._rejected, self._rejected_at = rejection, pointer, monotonic()
             return None
+        finally:
+            self._is_opening = False
         self.rejection, self._served = None, pointer
         return opened
 
@@ -154,7 +162,7 @@ class ReleaseWatcher(Generic[Opened]):
                 # The traceback of an error refers to this frame, and through it to the failed release.
                 del future, done
         self.close()
-        self._pool = make_thread_pool(1, "open", BACKGROUND_NICENESS)
+        self._pool = make_thread_pool(1, "open", RELEASE_NICENESS)
         self._stuck.add(future)
         future.add_done_callback(self._forget)
         raise ReleaseError(

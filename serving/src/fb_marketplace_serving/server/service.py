@@ -36,7 +36,7 @@ from fb_marketplace_serving.server.inference.admission import (
     Pace,
 )
 from fb_marketplace_serving.server.inference.batching import Batcher, EncodedPhoto
-from fb_marketplace_serving.server.inference.decoding_process import DecodingProcess
+from fb_marketplace_serving.server.inference.decoding_process import DecoderError, DecodingProcess
 from fb_marketplace_serving.server.inference.threads import (
     BACKGROUND_NICENESS,
     PHOTO_NICENESS,
@@ -139,14 +139,14 @@ class Service:
         # photos would get more of a busy core.
         photo_threads = FairThreadPool(cores(), "photo", PHOTO_NICENESS)
         self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
-        photo_threads.rivals.append(self._searchers)
-        self._searchers.rivals.append(photo_threads)
+        photo_threads.rivals += [self._searchers.is_active, self._has_background_work]
+        self._searchers.rivals += [photo_threads.is_active, self._has_background_work]
         self._small = _Lane(
             Admission(slots, share),
             photo_threads,
             lambda data: canonical.canonicalize(data, settings.limits),
         )
-        self._decoder = DecodingProcess(settings.limits)
+        self._decoder = DecodingProcess(settings.limits, settings.request_timeout_seconds)
         self._large = _Lane(
             Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
             make_thread_pool(1, "large-photo", BACKGROUND_NICENESS),
@@ -223,7 +223,8 @@ class Service:
 
         Raises:
             PhotoError: the photo cannot be read.
-            ApiError: the release has no photo search, the server is at capacity, or the request timed out.
+            ApiError: the release has no photo search, the server is at capacity, the request timed out, or
+                the decoder of large photos failed.
         """
         batcher = loaded.batcher
         if batcher is None:
@@ -338,6 +339,8 @@ class Service:
                 photo = await batcher.encode(decoding)
         except TimeoutError:
             raise self._timed_out() from None
+        except DecoderError as error:
+            raise ApiError(503, "decoder_failed", f"{error} Retry later.", RETRY_HEADERS) from None
         self.metrics.stage_seconds.labels("wait").observe(photo.wait_seconds)
         self.metrics.stage_seconds.labels("encode").observe(photo.encode_seconds)
         self.metrics.batch_sizes.observe(photo.batch_size)
@@ -348,6 +351,10 @@ class Service:
         data = _read(upload, self.settings.limits)
         with self.metrics.stage("decode"):
             return canonical.decode_canonical(lane.canonicalize(data))
+
+    def _has_background_work(self) -> bool:
+        is_opening = self._watcher is not None and self._watcher.is_opening
+        return is_opening or self._large.admission.taken > 0
 
     def _timed_out(self) -> ApiError:
         self.metrics.requests_rejected.labels("deadline").inc()

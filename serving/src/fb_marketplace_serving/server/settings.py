@@ -1,5 +1,6 @@
 """Server settings from environment variables with the prefix ``FB_``."""
 
+import math
 import os
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,6 +14,9 @@ from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.server.feedback_writer import FeedbackLimits, check_writable
 
 MIN_KEY_LENGTH: Final = 16
+
+_CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU time, and the period in which this container may use them."""
 """Minimum characters of an API key. Shorter keys could be guessed."""
 
 _RENAMED: Final = {
@@ -216,11 +220,16 @@ class Settings(BaseSettings):
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use, with the CPU quota of its container."""
     try:
-        return len(os.sched_getaffinity(0))
+        count = len(os.sched_getaffinity(0))
     except AttributeError:  # not available on every system
-        return os.cpu_count() or 1
+        count = os.cpu_count() or 1
+    try:
+        quota, period = map(int, _CPU_QUOTA.read_text().split())
+    except (OSError, ValueError):  # no control group, or the quota "max"
+        return count
+    return min(count, max(1, math.ceil(quota / period)))
 
 
 def _split(text: str) -> list[str]:

@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import os
+import sys
 import threading
 import weakref
 
@@ -68,6 +70,31 @@ def test_current_release_is_not_opened_again(lake):
     served, refused, _ = follow(lake, lambda: None)
 
     assert (served, refused, lake.opened) == (["v1"], [], [])
+
+
+def test_opening_release_is_work_with_a_priority_of_its_own(lake):
+    states = []
+
+    async def run():
+        def open_release(pointer):
+            thread = threading.get_native_id()
+            states.append((watcher.is_opening, os.getpriority(os.PRIO_PROCESS, thread)))
+            return pointer.version
+
+        watcher = ReleaseWatcher(lake.point, open_release, 0.001, 5)
+        served = ["v1"]
+        lake.current = "v2"
+        task = asyncio.create_task(watcher.watch(lambda: served[-1], served.append, print))
+        while served == ["v1"] and not watcher.rejection:
+            await asyncio.sleep(0.01)
+        states.append((watcher.is_opening, None))
+        task.cancel()
+        watcher.close()
+
+    asyncio.run(run())
+
+    niceness = max(5, os.nice(0)) if sys.platform == "linux" else os.nice(0)
+    assert states == [(True, niceness), (False, None)]
 
 
 def test_newer_and_older_releases_are_swapped_in(lake):

@@ -1,8 +1,11 @@
 """Settings from environment variables."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
+from fb_marketplace_serving.server import settings
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -22,6 +25,18 @@ def test_settings_renamed_variable_gives_new_name(monkeypatch, old, new):
 
     with pytest.raises(ValidationError, match=f"{old} is now {new}"):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4)],
+)
+def test_cores_are_limited_by_the_quota(monkeypatch, tmp_path, quota, expected):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(settings, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+
+    assert settings.cores() == expected
 
 
 def test_settings_new_variable_is_read(monkeypatch):

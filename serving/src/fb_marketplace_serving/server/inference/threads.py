@@ -20,9 +20,12 @@ PHOTO_NICENESS: Final = 2
 """Niceness of the threads of each kind of work. The event loop has 0: it must wake at once to accept and
 reject requests, even if every core is busy."""
 
+RELEASE_NICENESS: Final = 5
+"""Niceness of opening releases: they give way to requests, except to floods."""
+
 BACKGROUND_NICENESS: Final = 15
-"""Niceness of large photos and of opening releases, and of a kind of work that takes much of the cores. On
-a busy core, other kinds get 95 %: a flood of one kind hardly delays the others."""
+"""Niceness of large photos, and of a kind of work that takes much of the cores. On a busy core, other kinds
+get 95 %: a flood of one kind hardly delays the others."""
 
 MAX_PROMPT_USAGE: Final = 0.25
 """Share of the cores that a kind of work may take before its threads have ``BACKGROUND_NICENESS``."""
@@ -49,14 +52,16 @@ def make_thread_pool(count: int, name: str, niceness: int) -> ThreadPoolExecutor
 
 
 class FairThreadPool(Executor):
-    """Threads for one kind of work, with a low priority while that kind delays others.
+    """Threads for one kind of work. A flood of it gets a low priority while there is other work.
 
-    That is, while it takes much of the cores, and there is work of another kind. A flood of photos then
-    leaves the cores to searches, and a flood of searches leaves them to photos. Two floods share them. Only
-    root may raise the priority of a thread: each priority has threads of its own.
+    A kind of work is a flood while it takes much of the cores. A flood of photos leaves the cores to
+    searches, and a flood of searches leaves them to photos. Two floods share them.
+
+    Only root may raise the priority of a thread, so the pool has threads of either priority. When a flood
+    changes its priority, its running calls continue: for a moment, twice ``count`` threads may be busy.
 
     Attributes:
-        rivals: pools for the other kinds.
+        rivals: functions that return whether there is work of another kind.
     """
 
     def __init__(
@@ -73,25 +78,32 @@ class FairThreadPool(Executor):
         self._prompt = make_thread_pool(count, name, niceness)
         self._background = make_thread_pool(count, f"{name}-background", BACKGROUND_NICENESS)
         self._max_seconds = MAX_PROMPT_USAGE * _USAGE_SECONDS * count
-        self.rivals: list[FairThreadPool] = []
+        self.rivals: list[Callable[[], bool]] = []
         self._clock = clock
         self._lock = threading.Lock()
         self._seconds, self._counted_at = 0.0, clock()
+        self._unfinished = 0
 
-    @property
     def is_active(self) -> bool:
-        """Whether there was work in the last seconds."""
-        return self._count(0.0) > _ACTIVE_SECONDS
+        """Return whether there is work, or was in the last seconds."""
+        return self._unfinished > 0 or self._recent_seconds() > _ACTIVE_SECONDS
 
     def submit(
         self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
     ) -> Future[Result]:
         """Run a function on a thread."""
-        delays = self._count(0.0) > self._max_seconds and any(
-            rival.is_active for rival in self.rivals
-        )
-        pool = self._background if delays else self._prompt
-        return pool.submit(self._run, function, *args, **kwargs)
+        is_flood = self._recent_seconds() > self._max_seconds
+        is_delaying = is_flood and any(is_active() for is_active in self.rivals)
+        pool = self._background if is_delaying else self._prompt
+        with self._lock:
+            self._unfinished += 1
+        try:
+            future = pool.submit(self._run, function, *args, **kwargs)
+        except RuntimeError:  # The pool is shut down.
+            self._finish()
+            raise
+        future.add_done_callback(self._finish)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop the threads."""
@@ -103,15 +115,24 @@ class FairThreadPool(Executor):
         try:
             return function(*args, **kwargs)
         finally:
-            self._count(time.thread_time() - started)
+            self._add_seconds(time.thread_time() - started)
 
-    def _count(self, seconds: float) -> float:
-        """Add seconds of CPU time. Return the recent ones: older ones decay."""
+    def _finish(self, _: object = None) -> None:
+        with self._lock:
+            self._unfinished -= 1
+
+    def _recent_seconds(self) -> float:
+        """Return the CPU time of the last seconds: that of older calls decays."""
+        with self._lock:
+            return self._decay(self._clock())
+
+    def _add_seconds(self, seconds: float) -> None:
         with self._lock:
             now = self._clock()
-            self._seconds *= math.exp((self._counted_at - now) / _USAGE_SECONDS)
-            self._seconds, self._counted_at = self._seconds + seconds, now
-            return self._seconds
+            self._seconds, self._counted_at = self._decay(now) + seconds, now
+
+    def _decay(self, now: float) -> float:
+        return self._seconds * math.exp((self._counted_at - now) / _USAGE_SECONDS)
 
 
 def return_freed_memory() -> None:
@@ -133,10 +154,11 @@ def return_freed_columns() -> None:
 
 
 def collect_garbage() -> None:
-    """Collect garbage, and leave the remaining objects out of all later collections.
+    """Collect garbage, and exclude the remaining objects from all later collections.
 
-    These are mostly modules and the words of the release. A collection of them holds the interpreter for a
-    tenth of a second. Nothing but cycles of these objects would stay in memory: a release has none.
+    Most of them are modules and the words of the release. A collection that visits them stops all threads
+    for a tenth of a second. Excluded objects are still freed by reference counting, unless they refer to
+    each other in a cycle. A release has no cycles.
     """
     gc.collect()
     gc.freeze()

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -5,7 +6,11 @@ import time
 
 import pytest
 
-from fb_marketplace_serving.server.inference.threads import MAX_PROMPT_USAGE, FairThreadPool
+from fb_marketplace_serving.server.inference.threads import (
+    BACKGROUND_NICENESS,
+    MAX_PROMPT_USAGE,
+    FairThreadPool,
+)
 
 WORKER = """
 import os, threading
@@ -35,23 +40,29 @@ class Pools:
         self.pool, self.other = (
             FairThreadPool(1, name, 1, clock=lambda: self.now) for name in ("pool", "other")
         )
-        self.pool.rivals.append(self.other)
+        self.pool.rivals.append(self.other.is_active)
 
     def work(self, seconds):
         self.pool.submit(compute, seconds).result()
 
     @property
     def is_background(self):
-        return "background" in self.pool.submit(threading.current_thread).result().name
+        return self.pool.submit(niceness).result() == BACKGROUND_NICENESS
 
 
 @pytest.fixture
 def pools():
+    if sys.platform != "linux" or niceness() >= BACKGROUND_NICENESS:
+        pytest.skip("needs priorities per thread")
     pools = Pools()
     pools.other.submit(compute, 0.003).result()
     yield pools
     pools.pool.shutdown()
     pools.other.shutdown()
+
+
+def niceness():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def compute(seconds):
@@ -84,6 +95,33 @@ def test_only_kind_of_work_is_prompt(pools):
     pools.other.submit(compute, 0.003).result()
 
     assert (alone, pools.is_background) == (False, True)
+
+
+def test_flood_is_background_while_other_work_is_unfinished(pools):
+    pools.now += 10
+    pools.work(1.5 * MAX_PROMPT_USAGE)
+    end = threading.Event()
+    pools.other.submit(end.wait)
+
+    is_background = pools.is_background
+    end.set()
+
+    assert is_background
+
+
+def test_cancelled_work_is_finished(pools):
+    pools.now += 10
+    end = threading.Event()
+    running, queued = (pools.other.submit(end.wait) for _ in range(2))
+    queued.cancel()
+    end.set()
+    running.result()
+    pools.other.shutdown()
+    pools.now += 10
+
+    with pytest.raises(RuntimeError):
+        pools.other.submit(int)
+    assert not pools.other.is_active()
 
 
 def test_failed_work_counts_and_raises(pools):

@@ -1,6 +1,11 @@
 """Authentication, rate limits, capacity and request logs."""
 
+import contextlib
+import os
+import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,6 +14,7 @@ from support.predict_client import problem, send
 
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.inference.admission import PAUSE, PROMPT_ANSWERS
+from fb_marketplace_serving.server.inference.threads import BACKGROUND_NICENESS
 from fb_marketplace_serving.server.settings import Settings
 
 KEY = {"X-API-Key": "a-key-of-the-shop"}
@@ -103,6 +109,37 @@ def test_full_lane_leaves_the_others_free(release, paint, busy):
     # The header of a large photo is read only while there is room for small ones.
     full = {"_small": {"_small", "_large"}}.get(busy, {busy})
     assert statuses == {name: 503 if name in full else 200 for name in photos}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities per thread")
+@pytest.mark.parametrize("pool", ["_searchers", "_small"])
+@pytest.mark.parametrize("work", ["large photo", "release", None])
+def test_flood_has_low_priority_while_there_is_other_work(release, pool, work):
+    service = create_app(release, Settings()).state.service
+    threads = getattr(service, pool)
+    threads = getattr(threads, "threads", threads)
+    threads._add_seconds(60)
+    service._watcher = SimpleNamespace(is_opening=work == "release", close=lambda: None)
+    admission = service._large.admission
+
+    with admission.slot("other") if work == "large photo" else contextlib.nullcontext():
+        niceness = threads.submit(
+            lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        ).result()
+
+    service.close()
+    assert (niceness >= BACKGROUND_NICENESS) is (work is not None)
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/none"])
+def test_failing_decoder_gives_503(release, monkeypatch, program):
+    monkeypatch.setattr("sys.executable", program)
+    client = TestClient(create_app(release, Settings()))
+
+    response = send(client, "/predict/image", flat_webp(2100, 2100))
+
+    assert problem(response, 503)["type"].endswith(":decoder_failed")
+    assert response.headers["retry-after"] == "1"
 
 
 def test_photo_over_time_limit_gives_503(release, paint, monkeypatch):
