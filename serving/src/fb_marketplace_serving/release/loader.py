@@ -33,6 +33,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
+from fb_marketplace_serving.release.provenance import ProvenanceTable
 from fb_marketplace_serving.release.search_artifacts import (
     MODELS,
     TABLES,
@@ -42,7 +43,7 @@ from fb_marketplace_serving.release.search_artifacts import (
 from fb_marketplace_serving.search.listings.listing import ListingTable, read_listings
 from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
-from fb_marketplace_serving.storage.private_file import Content, PrivateFile, release_pages
+from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
 
 CACHE_VARIABLE: Final = "FB_CACHE_DIR"
 
@@ -71,7 +72,7 @@ class Release:
         photos: the canonical photos; covers every photo of the index.
         display_photos: display renditions of some of these photos.
         descriptions: descriptions of the listings.
-        provenance: the artifact ``provenance``; None if the release has none.
+        provenance: provenance of the listings; None if the release has none.
         search: the artifacts of text search; None if the release has none.
     """
 
@@ -82,7 +83,7 @@ class Release:
     photos: PhotoStore
     display_photos: PhotoStore
     descriptions: Descriptions
-    provenance: Content | None = None
+    provenance: ProvenanceTable | None = None
     search: SearchArtifacts | None = None
 
     @classmethod
@@ -183,7 +184,10 @@ class Release:
                         else _load_model(manifest, files, parsing, load)
                     )
                 search = SearchArtifacts(**fields)
-            provenance = files["provenance"].content if "provenance" in files else None
+            parsing = ("provenance",)
+            provenance = (
+                ProvenanceTable(files["provenance"].content) if "provenance" in files else None
+            )
         except ReleaseError:
             raise
         except ValueError as error:
@@ -207,8 +211,9 @@ class Release:
         mismatch = _check_search(release)
         release_pages()
         if mismatch:
-            names = _files(lake, manifest, mismatch.artifacts)
-            raise ReleaseError(f"{names}: {mismatch.message}; {REPAIR}")
+            raise ReleaseError(
+                f"{_files(lake, manifest, mismatch.artifacts)}: {mismatch.message}; {REPAIR}"
+            )
         return release
 
 

@@ -194,19 +194,22 @@ def write_provenance(
     return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
 
 
-def read_provenance(data: Content, product_id: str) -> ListingProvenance | None:
-    """Return the provenance of one listing; None if the release has no such listing.
+class ProvenanceTable:
+    """The provenance of the listings of one release. Thread-safe."""
 
-    Args:
-        data: the verified artifact.
-        product_id: the listing.
+    def __init__(self, data: Content) -> None:
+        """Wrap the verified artifact.
 
-    Raises:
-        ProvenanceError: the bytes are not a provenance artifact.
-    """
-    _open(data)
-    row = SortedRows(data).find(product_id)
-    return None if row is None else _adapter().validate_python(row)
+        Raises:
+            ProvenanceError: the bytes are not a provenance artifact.
+        """
+        _open(data)
+        self._rows = SortedRows(data)
+
+    def get(self, product_id: str) -> ListingProvenance | None:
+        """Return the provenance of a listing; None if the release has no such listing."""
+        row = self._rows.find(product_id)
+        return None if row is None else _adapter().validate_python(row)
 
 
 def read_sources(data: Content) -> dict[SourceName, Source]:

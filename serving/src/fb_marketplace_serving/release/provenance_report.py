@@ -17,11 +17,11 @@ from fb_marketplace_serving.release.pointer import read_current
 from fb_marketplace_serving.release.provenance import (
     ListingProvenance,
     PhotoProvenance,
+    ProvenanceTable,
     RejectedPhoto,
     Source,
     SourceName,
     UnknownProductError,
-    read_provenance,
     read_sources,
 )
 from fb_marketplace_serving.search.listings.listing import read_listings
@@ -84,7 +84,7 @@ def explain(lake: Lake, product_id: str, version: str | None = None) -> list[str
     manifest = read_current(lake) if version is None else read_manifest(lake, version)
     files = _Files(lake, manifest)
     provenance, sources = files.parse(
-        "provenance", lambda data: (read_provenance(data, product_id), read_sources(data))
+        "provenance", lambda data: (ProvenanceTable(data).get(product_id), read_sources(data))
     )
     if provenance is None:
         raise UnknownProductError(_unknown(files, product_id))

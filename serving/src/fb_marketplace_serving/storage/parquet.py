@@ -104,32 +104,31 @@ class SortedRows:
     few rows.
     """
 
-    def __init__(self, data: Content, error: type[ValueError] = ValueError) -> None:
+    def __init__(self, data: Content) -> None:
         """Read the metadata of a file.
 
-        Args:
-            data: the file.
-            error: type of the exception to raise.
-
         Raises:
-            ValueError: the bytes are not Parquet. The type is ``error``.
+            ValueError: the bytes are not Parquet.
         """
-        file = open_parquet(data, error)
+        file = open_parquet(data)
         self._data, self._metadata = data, file.metadata
         self._column = file.schema_arrow.names[0]
         groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
         self._groups = [number for number, group in enumerate(groups) if group.num_rows]
+        # Arrow writes no bounds of long texts.
         self._last = [
-            bounds.max if (bounds := groups[number].column(0).statistics) else self._ids(number)[-1]
+            bounds.max
+            if (bounds := groups[number].column(0).statistics) and bounds.has_min_max
+            else self._ids(number)[-1]
             for number in self._groups
         ]
 
     def find(self, value: str) -> dict[str, Any] | None:
         """Return the row with a value in the first column; None if there is none."""
-        place = bisect_left(self._last, value)
-        if place == len(self._groups):
+        index = bisect_left(self._last, value)
+        if index == len(self._groups):
             return None
-        group = self._groups[place]
+        group = self._groups[index]
         values = self._ids(group)
         if value not in values:
             return None

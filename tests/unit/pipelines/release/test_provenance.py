@@ -9,10 +9,10 @@ from fb_marketplace.storage import keyed_table
 from fb_marketplace_serving.release.provenance import (
     DuplicatePhoto,
     PhotoProvenance,
+    ProvenanceTable,
     RejectedPhoto,
     RejectedRow,
     Source,
-    read_provenance,
     read_sources,
 )
 
@@ -121,7 +121,7 @@ def cleaned(store_rows):
 
 def test_listing_has_row_and_cleaning_decisions(cleaned):
     data = build_provenance(**cleaned)
-    p, r = read_provenance(data, "p"), read_provenance(data, "r")
+    p, r = ProvenanceTable(data).get("p"), ProvenanceTable(data).get("r")
 
     assert (p.row, p.repeats, p.price_flag, p.odd_category_depth) == (2, 1, "joke", True)
     assert (p.copy_of, p.group, p.group_listings, p.split) == ("q", "q", 2, "test")
@@ -132,14 +132,14 @@ def test_listing_has_row_and_cleaning_decisions(cleaned):
 def test_rejected_rows_of_listing_are_included(cleaned):
     data = build_provenance(**cleaned)
 
-    assert read_provenance(data, "p").rejected == [
+    assert ProvenanceTable(data).get("p").rejected == [
         RejectedRow(3, "conflicting_row", "product_id p stands in an earlier row")
     ]
-    assert read_provenance(data, "q").rejected == []
+    assert ProvenanceTable(data).get("q").rejected == []
 
 
 def test_photos_are_in_row_order_with_sources(cleaned):
-    photos = read_provenance(build_provenance(**cleaned), "p").photos
+    photos = ProvenanceTable(build_provenance(**cleaned)).get("p").photos
 
     assert [(photo.image_id, photo.row) for photo in photos] == [("p2", 1), ("p1", 3)]
     assert photos[1] == PhotoProvenance(
@@ -161,7 +161,7 @@ def test_photos_are_in_row_order_with_sources(cleaned):
 
 
 def test_photo_without_duplicates_has_no_copies(cleaned):
-    (photo,) = read_provenance(build_provenance(**cleaned), "r").photos
+    (photo,) = ProvenanceTable(build_provenance(**cleaned)).get("r").photos
 
     assert (photo.oldest_copy, photo.copies, photo.some_copies) == (None, 0, [])
 
@@ -170,7 +170,7 @@ def test_copy_with_other_bytes_is_near_duplicate(cleaned, store_rows):
     owners = {"p1": "p", "p2": "p", "q1": "q", "r1": "r"}
     others = store_rows(dict(zip(owners, "ABCD", strict=True)), owners, "others.lance")
 
-    (photo,) = read_provenance(build_provenance(**cleaned | {"images": others}), "q").photos
+    (photo,) = ProvenanceTable(build_provenance(**cleaned | {"images": others})).get("q").photos
 
     assert photo.some_copies == [DuplicatePhoto("p1", "p", False)]
 
@@ -180,9 +180,9 @@ def test_many_copies_are_counted_and_some_named(cleaned, monkeypatch):
     ids = ["p1", "p2", "q1", "r1"]
     groups = pd.DataFrame({"image_id": ids, "group": "q1", "kind": "near"})
 
-    (photo,) = read_provenance(
-        build_provenance(**cleaned | {"duplicate_groups": groups}), "q"
-    ).photos
+    (photo,) = (
+        ProvenanceTable(build_provenance(**cleaned | {"duplicate_groups": groups})).get("q").photos
+    )
 
     assert photo.copies == 3
     assert [copy.image_id for copy in photo.some_copies] == ["p1", "p2"]
@@ -191,7 +191,7 @@ def test_many_copies_are_counted_and_some_named(cleaned, monkeypatch):
 def test_rejected_photos_have_reasons(cleaned):
     data = build_provenance(**cleaned)
 
-    assert read_provenance(data, "p").rejected_photos == [
+    assert ProvenanceTable(data).get("p").rejected_photos == [
         RejectedPhoto(
             *("bad", 6, "unusable_file", "empty: it has 0 bytes", "bad.jpg", "tag of bad", 3)
         ),
@@ -200,7 +200,7 @@ def test_rejected_photos_have_reasons(cleaned):
             *("p1", 9, "conflicting_row", "image_id p1 stands in an earlier row"), *[None] * 3
         ),
     ]
-    assert read_provenance(data, "r").rejected_photos == []
+    assert ProvenanceTable(data).get("r").rejected_photos == []
 
 
 def test_listing_without_photos_is_included(cleaned):
@@ -213,7 +213,7 @@ def test_listing_without_photos_is_included(cleaned):
         **cleaned | {"products": without, "splits": pd.concat([SPLITS, bare], ignore_index=True)}
     )
 
-    assert read_provenance(data, "bare").photos == []
+    assert ProvenanceTable(data).get("bare").photos == []
 
 
 def test_bucket_location_is_included(cleaned):

@@ -1,4 +1,5 @@
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace_serving.release.descriptions import (
@@ -6,7 +7,6 @@ from fb_marketplace_serving.release.descriptions import (
     Descriptions,
     write_descriptions,
 )
-from fb_marketplace_serving.storage import parquet
 from fb_marketplace_serving.storage.parquet import write_parquet
 
 
@@ -23,10 +23,18 @@ def test_each_description_is_read_by_id():
 def test_description_is_read_without_reading_metadata_again(monkeypatch):
     ids = [f"{number:04}" for number in range(1000)]
     descriptions = Descriptions.from_bytes(write_descriptions(ids, ids))
-    monkeypatch.setattr(parquet, "open_parquet", None)
+    open_file, opened = pq.ParquetFile, []
+
+    def watched(file, *, metadata=None):
+        opened.append(metadata)
+        return open_file(file, metadata=metadata)
+
+    monkeypatch.setattr(pq, "ParquetFile", watched)
 
     assert [descriptions.get(name) for name in ids] == ids
     assert descriptions.get("") is descriptions.get("0000x") is descriptions.get("z") is None
+    assert opened
+    assert None not in opened
 
 
 @pytest.mark.parametrize("options", [{"write_statistics": False}, {"row_group_size": 1}])
@@ -35,6 +43,14 @@ def test_rows_are_found_in_other_layouts(options):
     descriptions = Descriptions.from_bytes(write_parquet(table, **options))
 
     assert [descriptions.get(name) for name in "abcdef"] == ["A", None, "C", None, "E", None]
+
+
+def test_rows_with_long_ids_are_found():
+    ids = ["a", "b" * 5000, "c"]
+    table = pa.table({"product_id": ids, "description": ["A", "B", "C"]})
+    descriptions = Descriptions.from_bytes(write_parquet(table, row_group_size=1))
+
+    assert [descriptions.get(name) for name in ids] == ["A", "B", "C"]
 
 
 def test_no_descriptions_are_found_among_none():

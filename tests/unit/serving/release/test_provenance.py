@@ -10,10 +10,10 @@ from fb_marketplace_serving.release.provenance import (
     ListingProvenance,
     PhotoProvenance,
     ProvenanceError,
+    ProvenanceTable,
     RejectedPhoto,
     RejectedRow,
     Source,
-    read_provenance,
     read_sources,
     write_provenance,
 )
@@ -67,8 +67,8 @@ def plain(product_id, row=0):
 def test_provenance_round_trips():
     data = write_provenance([plain("a"), RICH, plain("q")], SOURCES)
 
-    assert read_provenance(data, "p") == RICH
-    assert read_provenance(data, "a") == plain("a")
+    assert ProvenanceTable(data).get("p") == RICH
+    assert ProvenanceTable(data).get("a") == plain("a")
     assert read_sources(data) == SOURCES
 
 
@@ -76,13 +76,13 @@ def test_provenance_round_trips():
 def test_listing_is_found_at_any_position(row):
     data = write_provenance((plain(f"p{number:04}", number) for number in range(3000)), SOURCES)
 
-    assert read_provenance(data, f"p{row:04}").row == row
+    assert ProvenanceTable(data).get(f"p{row:04}").row == row
 
 
 @pytest.mark.parametrize("product", ["", "a0", "b", "é", "\udcff"])
 def test_missing_listing_is_none(product):
-    assert read_provenance(write_provenance([plain("a"), plain("c")], SOURCES), product) is None
-    assert read_provenance(write_provenance([], SOURCES), product) is None
+    assert ProvenanceTable(write_provenance([plain("a"), plain("c")], SOURCES)).get(product) is None
+    assert ProvenanceTable(write_provenance([], SOURCES)).get(product) is None
 
 
 def test_write_is_deterministic():
@@ -100,17 +100,32 @@ def test_reading_one_listing_skips_other_row_groups(monkeypatch):
         return read(file, group, **values)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
-    read_provenance(data, "p1500")
+    ProvenanceTable(data).get("p1500")
 
     assert set(groups) == {5}
+
+
+def test_listing_is_read_without_reading_metadata_again(monkeypatch):
+    table = ProvenanceTable(write_provenance([RICH], SOURCES))
+    open_file, opened = pq.ParquetFile, []
+
+    def watched(file, *, metadata=None):
+        opened.append(metadata)
+        return open_file(file, metadata=metadata)
+
+    monkeypatch.setattr(pq, "ParquetFile", watched)
+
+    assert table.get("p") == RICH
+    assert opened
+    assert None not in opened
 
 
 def test_reading_does_not_import_pandas(environment, tmp_path):
     (tmp_path / "provenance.parquet").write_bytes(write_provenance([RICH], SOURCES))
     code = (
         "import pathlib, sys\n"
-        "from fb_marketplace_serving.release.provenance import read_provenance\n"
-        "assert read_provenance(pathlib.Path('provenance.parquet').read_bytes(), 'p').row == 3\n"
+        "from fb_marketplace_serving.release.provenance import ProvenanceTable\n"
+        "assert ProvenanceTable(pathlib.Path('provenance.parquet').read_bytes()).get('p').row == 3\n"
         "assert 'pandas' not in sys.modules"
     )
 
@@ -127,9 +142,9 @@ def in_memory(table):
 
 def test_other_bytes_are_rejected():
     with pytest.raises(ProvenanceError, match=r"\b5 bytes\b.*Parquet"):
-        read_provenance(b"bytes", "p")
+        ProvenanceTable(b"bytes").get("p")
     with pytest.raises(ProvenanceError, match="product_id, row"):
-        read_provenance(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
+        ProvenanceTable(in_memory(pa.table({"product_id": ["p"], "row": [1]}))).get("p")
 
 
 def test_table_without_sources_is_rejected():

@@ -125,6 +125,8 @@ class PriceInsightTable:
             PriceInsightsError: the bytes are not such a table.
             OSError: the folder cannot be written, or the disk is full.
         """
+        import pyarrow.compute as pc
+
         expected = _schema()
         table = read_parquet(data, expected.names, PriceInsightsError, folder)
         if not table.schema.equals(expected):
@@ -132,7 +134,8 @@ class PriceInsightTable:
                 f"found the columns {_describe(table.schema)}; expected {_describe(expected)}. "
                 "Rerun `kedro run --pipeline=pricing`."
             )
-        missing = sum(column.null_count for column in table.columns)
+        items = [pc.list_flatten(table[name]) for name in ("comparables", "insights")]
+        missing = sum(values.null_count for values in (*table.columns, *items))
         if missing:
             raise PriceInsightsError(
                 f"found {missing:,} missing values; expected none, and NaN for an unknown price range. "

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fb_marketplace_serving.release.provenance import ListingProvenance, read_provenance
+from fb_marketplace_serving.release.provenance import ListingProvenance
 from fb_marketplace_serving.search.candidates import QueryVectors
 from fb_marketplace_serving.search.listings.price_insights import Insight, PhotoElsewhere
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
@@ -54,7 +54,7 @@ def build_product(loaded: LoadedRelease, product_id: str) -> Product:
         product_id: a listing that it has.
     """
     release, store = loaded.release, loaded.store
-    origin = read_provenance(release.provenance, product_id) if release.provenance else None
+    origin = release.provenance.get(product_id) if release.provenance else None
     position = store.position(product_id)
     family = store.features.family
     duplicates = np.flatnonzero(family == family[position]).tolist()

@@ -109,7 +109,12 @@ def test_unsorted_or_repeated_listings_are_rejected(written, ids):
 
 @pytest.mark.parametrize(
     "columns",
-    [{"typical_low": [5.0, 20.0, None]}, {"comparables": [[1], None, []]}],
+    [
+        {"typical_low": [5.0, 20.0, None]},
+        {"comparables": [[1], None, []]},
+        {"comparables": [[1, None], [], []]},
+        {"insights": [[], [None], []]},
+    ],
 )
 def test_missing_values_are_rejected(written, columns):
     with pytest.raises(PriceInsightsError, match="1 missing value"):
