@@ -92,7 +92,7 @@ CMD ["run"]
 
 FROM base AS server
 COPY --from=build /opt/venv /opt/venv
-# Huge pages, so that the text encoder and the indexes take fewer cache misses: a tenth of the CPU time.
+# Huge pages: the text encoder has fewer TLB misses.
 # 0.0.0.0 is the container's own network: who reaches it is for whoever publishes the port to say.
 ENV FB_HOST=0.0.0.0 \
     FB_LAKE=/lake \

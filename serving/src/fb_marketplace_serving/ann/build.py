@@ -167,7 +167,9 @@ def _build_ivf(
     index: Any = faiss.index_factory(dimension, f"IVF{nlist},{codes}")
     index.cp.niter, index.cp.seed, index.cp.min_points_per_centroid = KMEANS_ITERATIONS, seed, 1
     sample = _sample(matrix, MAX_TRAINING_VECTORS * nlist, seed)
-    index.train(np.resize(sample, (max(len(sample), PQ_CENTROIDS), dimension)))
+    if len(sample) < PQ_CENTROIDS:
+        sample = np.resize(sample, (PQ_CENTROIDS, dimension))
+    index.train(sample)
     for start in range(0, count, part_rows):
         index.add(matrix[start : start + part_rows])
     return faiss.IndexRefine(index, exact)

@@ -28,7 +28,8 @@ pages, orders and filters of one search."""
 
 
 SLOW_OPTIMIZERS: Final = ("SkipLayerNormFusion",)
-"""Of few tokens, ONNX Runtime normalizes a sum more slowly in one operator than in two."""
+"""For few tokens, ONNX Runtime's fused operator for a sum and its normalization is slower than two
+operators."""
 
 
 class TextEncoderError(ValueError):

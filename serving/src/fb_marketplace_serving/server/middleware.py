@@ -56,14 +56,14 @@ class RequestContextMiddleware:
         release, started, status = service.current, perf_counter(), 0
         client_id = Headers(scope=scope).get(ID_HEADER, "")
         request_id = client_id if _SAFE_ID.fullmatch(client_id) else uuid.uuid4().hex
-        scope.setdefault("state", {}).update(release=release, id=request_id, paused=0.0)
+        scope.setdefault("state", {}).update(release=release, id=request_id, pause_seconds=0.0)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if status >= HTTPStatus.BAD_REQUEST:
-                    scope["state"]["paused"] += await service.pace.wait(_client(scope))
+                    scope["state"]["pause_seconds"] += await service.pace.wait(_client(scope))
                 headers = MutableHeaders(scope=message)
                 headers[RELEASE_HEADER], headers[ID_HEADER] = release.version, request_id
                 for name, value in _SECURITY_HEADERS.items():
@@ -79,7 +79,7 @@ class RequestContextMiddleware:
             detail = "Internal server error. See the server log for this request id."
             await problem_response(500, detail)(scope, receive, send_with_headers)
         finally:
-            seconds = perf_counter() - started - scope["state"]["paused"]
+            seconds = perf_counter() - started - scope["state"]["pause_seconds"]
             self._record(service, scope, method, status, seconds)
 
     def _record(

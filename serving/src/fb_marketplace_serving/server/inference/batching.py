@@ -1,8 +1,9 @@
 """Dynamic batching of photos from several requests.
 
 Each worker encodes one batch at a time. While all workers are busy, photos queue up and form the next
-batch, so batches grow with the load. If a worker is free, a photo waits only for photos that are being
-decoded, for at most ``max_wait`` seconds.
+batches, of up to ``max_batch`` photos. If a worker is free, a photo waits only for photos that are being
+decoded, for at most ``max_wait`` seconds. With ``max_batch=1``, the server's default, there are no batches
+and a photo waits only for a free worker.
 """
 
 import asyncio

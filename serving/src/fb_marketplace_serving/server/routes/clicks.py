@@ -135,7 +135,7 @@ async def record_click(
             404, "Feedback is off. Start the server with FB_FEEDBACK_DIR to record clicks."
         )
     _check_origin(request, service)
-    request.state.paused += await service.pace.wait(request.state.client)
+    request.state.pause_seconds += await service.pace.wait(request.state.client)
     click = await _read_click(request, service)
     if not service.search_ids.is_recent(click.search_id):
         raise ApiError(404, "unknown_search", _UNKNOWN_SEARCH)

@@ -135,16 +135,16 @@ class Connections(ServerState):
             Whether there was one.
         """
         most = max(self.of_client.values(), default=0)
-        best: dict[tuple[bool, bool], LimitedHttpProtocol] = {}
+        candidates: dict[tuple[bool, bool], LimitedHttpProtocol] = {}
         for connection in chain(self.waiting, self.uploading):
             rank = self.of_client[connection.address] < most, connection.is_sending
-            best.setdefault(rank, connection)
+            candidates.setdefault(rank, connection)
             if not any(rank):
                 break
-        if not best:
+        if not candidates:
             return False
         self.count("evicted")
-        best[min(best)].abort()
+        candidates[min(candidates)].abort()
         return True
 
     def sweep(self, now: float) -> None:
