@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fb_marketplace.ann.recall_benchmark import (
+    NUM_TIMED_QUERIES,
+    HeldOut,
     Milliseconds,
     RecallBenchmark,
     RecallEstimate,
@@ -59,10 +61,11 @@ class SelectedIndex(NamedTuple):
 def select_index(vectors: FaissIndex, parameters: IndexParameters) -> dict[str, Any]:
     """Select the settings of the configured kind of index, or for ``auto`` the fastest of several kinds.
 
-    Some rows are left out as queries. Each kind uses the first settings at which the lower bound of the
-    recall reaches the required recall. The 95 % bound holds for a single setting. Since several are tried
-    on the same queries, it is a margin, not a guarantee. Only ``flat`` reaches a recall of 1. The settings
-    of a kind are the same in every run; the kind that ``auto`` selects depends on measured times.
+    Some rows are left out as queries, unless flat is the only kind. Each kind uses the first settings at
+    which the lower bound of the recall reaches the required recall. The 95 % bound holds for a single
+    setting. Since several are tried on the same queries, it is a margin, not a guarantee. Only ``flat``
+    reaches a recall of 1. The settings of a kind are the same in every run; the kind that ``auto`` selects
+    depends on measured times.
 
     Args:
         vectors: flat index of all vectors.
@@ -75,11 +78,9 @@ def select_index(vectors: FaissIndex, parameters: IndexParameters) -> dict[str, 
     Raises:
         UserError: the configured kind does not reach the required recall at any setting.
     """
-    others, benchmark = hold_out_queries(vectors, parameters.queries, parameters.seed)
-    trials = [
-        try_index_kind(kind, others, benchmark, parameters)
-        for kind in candidate_kinds(len(vectors), parameters)
-    ]
+    kinds = candidate_kinds(len(vectors), parameters)
+    others, benchmark = _hold_out(vectors, kinds, parameters)
+    trials = [try_index_kind(kind, others, benchmark, parameters) for kind in kinds]
     passing = [trial for trial in trials if trial.recall.lower_bound >= parameters.recall]
     if not passing:
         raise UserError(_recall_error(trials[0], parameters))
@@ -108,7 +109,7 @@ def build_selected(
     Raises:
         UserError: the configured kind does not reach the required recall at any setting.
     """
-    others, benchmark = hold_out_queries(vectors, parameters.queries, parameters.seed)
+    others, benchmark = _hold_out(vectors, [selection["kind"]], parameters)
     minimum = {name: selection["settings"].get(name, 0) for name in SEARCH_PARAMETERS}
     trial = try_index_kind(selection["kind"], others, benchmark, parameters, minimum)
     if trial.recall.lower_bound < parameters.recall:
@@ -199,6 +200,14 @@ def select_fastest(trials: Sequence[IndexTrial], times: Mapping[str, Millisecond
         if before > MIN_SPEEDUP * now:
             fastest = trial
     return fastest
+
+
+def _hold_out(vectors: FaissIndex, kinds: list[Kind], parameters: IndexParameters) -> HeldOut:
+    """Leave queries out of an index. For flat alone, return all rows: only its speed is measured."""
+    if kinds == ["flat"]:
+        queries = vectors.matrix[:NUM_TIMED_QUERIES]
+        return HeldOut(vectors, RecallBenchmark(queries, np.zeros(len(queries), np.float32)))
+    return hold_out_queries(vectors, parameters.queries, parameters.seed)
 
 
 def _wider_settings(index: FaissIndex, minimum: Settings) -> Iterator[Settings]:

@@ -20,7 +20,7 @@ class VectorTable(NamedTuple):
     ids: tuple[str, ...]
     matrix: NDArray[np.float32]
 
-    def of(self, ids: list[str]) -> NDArray[np.float32]:
+    def select(self, ids: list[str]) -> NDArray[np.float32]:
         """Return the vectors of these ids, in this order: float32, (len(ids), dimension)."""
         rows = {name: row for row, name in enumerate(self.ids)}
         return self.matrix[[rows[name] for name in ids]]

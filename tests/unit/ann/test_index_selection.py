@@ -89,6 +89,18 @@ def test_few_vectors_use_flat(vectors, with_values):
     assert [row["kind"] for row in chosen["tried"]] == ["flat"]
 
 
+def test_flat_alone_holds_out_no_queries(vectors, with_values, monkeypatch):
+    monkeypatch.setattr(index_selection, "hold_out_queries", None)
+    parameters = with_values(kind="auto", flat_max_vectors=COUNT)
+
+    selection = select_index(vectors, parameters)
+    card = build_selected(vectors, selection, parameters).card
+
+    for row in (selection, card):
+        assert (row["kind"], row["recall_at_10"]) == ("flat", 1)
+        assert row["p99_ms"] > 0
+
+
 def test_many_vectors_skip_hnsw(vectors, with_values):
     chosen = select_index(vectors, with_values(kind="auto", hnsw_max_vectors=COUNT - 1))
 

@@ -15,7 +15,11 @@ OFFSET: Final = 0.25
 """Weight of single features relative to products of two."""
 
 ROWS_PER_BATCH: Final = 1000
-"""Rows of the kernel matrix that are computed at a time. It bounds the memory of sparse products."""
+"""Rows of the kernel matrix that are computed at a time. It bounds the memory of sparse products, and of
+the kernel of a prediction."""
+
+MIN_ERROR: Final = 1e-6
+"""Lower limit of the mean error. Equal targets have no errors, but errors are divided by the spread."""
 
 
 class KernelInputs(NamedTuple):
@@ -37,7 +41,7 @@ class KernelRegression(NamedTuple):
         cases: inputs of the training cases.
         mean: mean target.
         weights: float64, (cases,), dual coefficients of the targets.
-        mean_error: mean absolute leave-group-out error.
+        mean_error: mean absolute leave-group-out error, at least ``MIN_ERROR``.
         error_weights: float64, (cases,), dual coefficients of the absolute errors.
     """
 
@@ -87,7 +91,7 @@ def fit_kernel_regression(
     weights = inverse @ (targets - mean)
     errors = np.abs(leave_group_out_errors(inverse, weights, groups))
     factor = cho_factor(_add_to_diagonal(kernel, error_penalty), overwrite_a=True)
-    mean_error = float(errors.mean())
+    mean_error = max(float(errors.mean()), MIN_ERROR)
     return KernelRegression(
         inputs, mean, weights, mean_error, cho_solve(factor, errors - mean_error)
     )
@@ -95,9 +99,13 @@ def fit_kernel_regression(
 
 def predict_kernel_regression(model: KernelRegression, inputs: KernelInputs) -> Prediction:
     """Predict targets and spreads."""
-    kernel = compute_kernel(inputs, model.cases)
-    spread = model.mean_error + np.maximum(kernel @ model.error_weights, 0)
-    return Prediction(kernel @ model.weights + model.mean, spread)
+    center, spread = np.empty(len(inputs.dense)), np.empty(len(inputs.dense))
+    for start in range(0, len(center), ROWS_PER_BATCH):
+        rows = slice(start, start + ROWS_PER_BATCH)
+        kernel = compute_kernel(KernelInputs(inputs.sparse[rows], inputs.dense[rows]), model.cases)
+        center[rows] = kernel @ model.weights + model.mean
+        spread[rows] = model.mean_error + np.maximum(kernel @ model.error_weights, 0)
+    return Prediction(center, spread)
 
 
 def compute_kernel(left: KernelInputs, right: KernelInputs) -> Floats:
@@ -115,7 +123,8 @@ def compute_kernel(left: KernelInputs, right: KernelInputs) -> Floats:
 def leave_group_out_errors(inverse: Floats, weights: Floats, groups: NDArray[Any]) -> Floats:
     """Compute target minus prediction of each training case by a model without its group.
 
-    The closed form of kernel ridge regression: no model is fitted again.
+    The closed form of kernel ridge regression: no model is fitted again. Only the weights are without the
+    group. If the mean was subtracted from the targets, it is still that of all cases, with the group.
 
     Args:
         inverse: float64, (cases, cases), inverse of the penalized kernel matrix.

@@ -28,7 +28,7 @@ class ListingVectors(NamedTuple):
 
     def select(self, product_ids: list[str]) -> tuple[Vectors, Vectors]:
         """Return the vectors of texts and photos, each float32, (len(product_ids), dimension)."""
-        return self.texts.of(product_ids), self.photos.of(product_ids)
+        return self.texts.select(product_ids), self.photos.select(product_ids)
 
 
 def read_listing_vectors(

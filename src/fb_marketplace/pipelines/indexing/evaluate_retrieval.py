@@ -31,7 +31,8 @@ from fb_marketplace_serving.ann.index import Index
 
 FULL_GALLERY: Final = "all_photos"
 SAMPLED_GALLERY: Final = "sampled_photos"
-"""Gallery of bounded size. Recall in it does not depend on the size of the market."""
+"""Gallery of bounded size. Its recall does not depend on the size of a market with more photos than
+``max_sampled_photos``. It has all photos of a smaller market."""
 WITHIN_SPLIT: Final = {split: f"{split}_photos" for split in EVALUATION_SPLITS}
 """Galleries with the photos of one split only."""
 

@@ -138,7 +138,7 @@ def _compute_intervals(
         listed["family"].to_numpy(np.int32),
     )
     comparables = find_comparable_listings(
-        texts.of(listed["product_id"].to_list()),
+        texts.select(listed["product_id"].to_list()),
         kinds,
         max(parameters.neighbors),
         parameters.same_path_bonus,

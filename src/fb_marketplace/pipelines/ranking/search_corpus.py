@@ -60,13 +60,13 @@ class SearchCorpus:
         members = set(ids)
         images = [name for name in photos.ids if photo_products.get(name) in members]
         index = Index.build_flat(
-            photos.of(images), images, [photo_products[name] for name in images]
+            photos.select(images), images, [photo_products[name] for name in images]
         )
         self.indexes = SearchIndexes(
             ListingStore(index, listings, features.select(ids)),
             index,
             self._project(projected_photos, index),
-            Index.build_flat(texts.of(ids), ids, ids),
+            Index.build_flat(texts.select(ids), ids, ids),
             build_bm25_index(ordered, parameters),
         )
         self._row = {name: row for row, name in enumerate(index.image_ids)}
@@ -77,7 +77,7 @@ class SearchCorpus:
         """Return the photos of an index in the common space; none if there is no projection."""
         if not projected_photos.ids:
             return Index.empty()
-        vectors = projected_photos.of(list(index.image_ids))
+        vectors = projected_photos.select(list(index.image_ids))
         return Index.build_flat(vectors, index.image_ids, index.product_ids)
 
     def rows_without(self, hidden: frozenset[str]) -> Mask | None:

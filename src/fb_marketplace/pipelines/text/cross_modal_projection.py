@@ -137,10 +137,10 @@ def _make_pairs(
             progress.advance(1)
     counts = rows["product_id"].value_counts().loc[ids].to_numpy()
     groups = rows.drop_duplicates("product_id")["group"]
-    full_texts = texts.of(list(ids))[:, np.newaxis]
+    full_texts = texts.select(list(ids))[:, np.newaxis]
     return Pairs(
         np.concatenate([np.stack(encoded), full_texts], axis=1),
-        l2_normalize(photos.of(rows["image_id"].to_list())),
+        l2_normalize(photos.select(rows["image_id"].to_list())),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.unique(groups, return_inverse=True)[1].astype(np.int64),
     )

@@ -329,7 +329,6 @@ def create_metrics_pipeline() -> Pipeline:
                     "vision_features",
                     "product_labels",
                     "splits",
-                    "frozen_head",
                     "params:vision",
                     EVALUATION,
                 ],

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
 from fb_marketplace.pipelines.baselines.kernel_regression import (
+    ROWS_PER_BATCH,
     KernelInputs,
     compute_kernel,
     fit_kernel_regression,
@@ -47,6 +50,21 @@ def test_regression_learns_products_of_features(inputs, targets):
     predicted = predict_kernel_regression(model, _select(inputs, slice(50, 60))).center
 
     assert np.abs(predicted - targets[50:]).mean() < 0.5 * np.abs(targets[50:] - 3).mean()
+
+
+def test_prediction_never_holds_the_full_kernel_matrix(inputs, targets):
+    model = fit_kernel_regression(inputs, targets, np.arange(60), PENALTY, 0.1)
+    repeats = np.arange(20 * ROWS_PER_BATCH) % 60
+    many = _select(inputs, repeats)
+
+    tracemalloc.start()
+    predicted = predict_kernel_regression(model, many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < len(repeats) * 60 * 8 / 2
+    for values, few in zip(predicted, predict_kernel_regression(model, inputs), strict=True):
+        assert values == pytest.approx(few[repeats])
 
 
 def test_errors_are_those_of_models_without_the_group(inputs, targets):

@@ -76,9 +76,9 @@ def test_only_listings_with_evaluation_photos_are_predicted(visible, predict):
 def test_photos_of_a_listing_are_averaged(visible, predict, store_photos):
     """Two of three photos show another category."""
     products, splits, _ = visible
-    params = splits.index[splits["split"] == "test"][0]
-    other = next(item for item in COLOURS if item != products.loc[params, "category"])
-    more = pd.concat([splits.loc[[params]].assign(image_id=name) for name in ("x", "y")])
+    row = splits.index[splits["split"] == "test"][0]
+    other = next(item for item in COLOURS if item != products.loc[row, "category"])
+    more = pd.concat([splits.loc[[row]].assign(image_id=name) for name in ("x", "y")])
     photos_of = dict(zip(splits["image_id"], products["category"], strict=True))
     result = {
         image_id: painted(COLOURS[category])
@@ -91,7 +91,7 @@ def test_photos_of_a_listing_are_averaged(visible, predict, store_photos):
     ).set_index("product_id")
 
     assert answers.index.is_unique
-    assert answers.loc[products.loc[params, "product_id"], "predicted"] == other
+    assert answers.loc[products.loc[row, "product_id"], "predicted"] == other
 
 
 def test_missing_training_photos_are_rejected(visible, parameters):

@@ -34,12 +34,12 @@ def test_trivial_prediction_is_training_median(listed, vectors, fitted):
 
 
 def test_rare_path_uses_median_of_its_parent(listed, vectors, fitted):
-    params = listed.head(3).assign(
+    rare = listed.head(3).assign(
         category_path=["Home / Sofa", "Home / Never seen", "Never / Seen"],
     )
     trained = listed[listed["split"] == "train"]
 
-    answers = predict_log_prices(fitted, params, vectors).centers["median_by_path"]
+    answers = predict_log_prices(fitted, rare, vectors).centers["median_by_path"]
 
     logs = np.log(trained["price"])
     assert answers == pytest.approx(
@@ -53,10 +53,10 @@ def test_rare_path_uses_median_of_its_parent(listed, vectors, fitted):
 
 @pytest.mark.parametrize("model", ["linear", "ridge_text", "ridge", "kernel"])
 def test_each_model_learns_words_and_categories(listed, vectors, fitted, model):
-    params = listed[listed["split"] == "test"]
-    truth = np.log(params["price"].to_numpy())
+    test = listed[listed["split"] == "test"]
+    truth = np.log(test["price"].to_numpy())
 
-    answers = predict_log_prices(fitted, params, vectors).centers
+    answers = predict_log_prices(fitted, test, vectors).centers
 
     error, trivial = (np.abs(answers[name] - truth).mean() for name in (model, TRIVIAL))
     assert error < 0.9 * trivial

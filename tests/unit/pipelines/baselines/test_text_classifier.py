@@ -25,11 +25,11 @@ def chosen(listed, parameters):
 
 
 def test_words_predict_the_category(listed, chosen):
-    params = listed[listed["split"] == "test"]
+    test = listed[listed["split"] == "test"]
 
-    answered = predict_text(chosen[0], params).argmax(axis=1)
+    answered = predict_text(chosen[0], test).argmax(axis=1)
 
-    assert [LABELS[place] for place in answered] == params["category"].to_list()
+    assert [LABELS[place] for place in answered] == test["category"].to_list()
 
 
 def test_probabilities_are_positive_and_sum_to_one(listed, chosen):

@@ -106,6 +106,19 @@ def test_market_without_photos_has_price_models(tables, vector_tables, parameter
     assert np.isfinite(predict_prices(FileRef(str(path)), *inputs)["predicted"]).all()
 
 
+def test_equal_training_prices_give_finite_interval(tables, vector_tables, parameters, tmp_path):
+    products, splits = tables
+    train = products["product_id"].isin(splits.loc[splits["split"] == "train", "product_id"])
+    inputs = products.assign(price=products["price"].mask(train, 1.0)), splits, *vector_tables
+    path = tmp_path / "model.skops"
+
+    path.write_bytes(train_price_models(*inputs, parameters).model)
+
+    predicted = predict_prices(FileRef(str(path)), *inputs)
+    assert np.isfinite(predicted.loc[predicted["low"].notna(), ["low", "high"]]).all(axis=None)
+    assert predicted["low"].notna().any()
+
+
 def test_interval_covers_nominal_share_of_validation(predictions, parameters):
     chosen = predictions[predictions["low"].notna() & (predictions["split"] == "validation")]
 

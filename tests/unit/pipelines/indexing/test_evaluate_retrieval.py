@@ -159,11 +159,11 @@ def test_sample_of_all_photos_has_the_same_recall(ask_the_index):
     metrics = ask_the_index({"a.1": 0, "a.2": 100} | others).metrics
 
     for depth in (1, 5, 10):
-        whole, sampled = (
+        full, sampled = (
             values(metrics, pos(depth), gallery=gallery)
             for gallery in ("all_photos", "sampled_photos")
         )
-        assert whole == sampled
+        assert full == sampled
 
 
 def test_sample_of_queries_is_mostly_that_of_another_gallery(ask_the_index):
@@ -214,11 +214,11 @@ def test_each_embedding_uses_the_same_gallery(ask_the_splits):
 
     measured = ask_the_splits(angles)
 
-    parameters = {"gallery": "test_photos"}
-    assert set(values(measured, pos(1), embedding="encoder", **parameters).values()) == {0}
-    assert set(values(measured, pos(1), embedding="frozen_backbone", **parameters).values()) == {1}
-    params = values(measured, pos(1), embedding="pixels", **parameters)
-    assert params.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
+    gallery = {"gallery": "test_photos"}
+    assert set(values(measured, pos(1), embedding="encoder", **gallery).values()) == {0}
+    assert set(values(measured, pos(1), embedding="frozen_backbone", **gallery).values()) == {1}
+    by_pixels = values(measured, pos(1), embedding="pixels", **gallery)
+    assert by_pixels.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
 
 
 def test_text_queries_have_category_metrics_only(ask_the_splits):

@@ -133,7 +133,7 @@ def _embedding_drift(
     counts = {f"{name}_photos": len(images) for name, images in ids.items()}
     if not ids["known"]:
         return {"psi": 0.0, "mean_cosine": None, **counts}
-    before, after = vectors.of(ids["known"]), vectors.of(ids["today"])
+    before, after = vectors.select(ids["known"]), vectors.select(ids["today"])
     mean, mean_today = before.mean(axis=0), after.mean(axis=0)
     length = float(np.linalg.norm(mean) * np.linalg.norm(mean_today))
     distances = [np.linalg.norm(part - mean, axis=1) for part in (before, after)]

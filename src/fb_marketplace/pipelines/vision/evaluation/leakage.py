@@ -10,13 +10,11 @@ from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_grou
 from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     FeatureSet,
-    HeadWeights,
     make_feature_set,
     predict,
     train_head,
 )
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
-from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
 
@@ -24,18 +22,18 @@ def report_leakage(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    frozen_head: FileRef,
     parameters: VisionParameters,
     evaluation: EvaluationParameters,
 ) -> dict[str, Any]:
     """Compare the accuracy of a linear layer on the frozen backbone under both splits.
 
+    Both layers are trained here, on the same photos. The linear baseline may be of an earlier run.
+
     Args:
         vision_features: the frozen backbone's features of every photo.
         products: the listings, for their categories.
         splits: the group split (``honest``): each group is in one split only.
-        frozen_head: the linear layer trained on the group split.
-        parameters: recipe of the head, and the seed of the random split.
+        parameters: recipe of the layer, and the seed of the random split.
         evaluation: bootstrap settings.
 
     Returns:
@@ -44,17 +42,12 @@ def report_leakage(
         copies and near-duplicates) in the training split; ``difference``, random minus honest; and
         ``photos`` of each split, the same for both.
     """
-    from safetensors.torch import load
-
     honest = make_feature_set(vision_features, products, splits)
     shuffled = np.random.default_rng(parameters.seed).permutation(honest.split)
     random = honest._replace(split=shuffled)
-    head = HeadWeights(load(frozen_head.read()), honest.labels)
     results = {
-        "honest": _evaluate_split(honest, head, parameters, evaluation),
-        "random": _evaluate_split(
-            random, train_head(random, parameters, hidden=0)[0], parameters, evaluation
-        ),
+        "honest": _evaluate_split(honest, parameters, evaluation),
+        "random": _evaluate_split(random, parameters, evaluation),
     }
     sizes = [len(result.correct) for result in results.values()]
     columns = [
@@ -79,11 +72,9 @@ class _Result(NamedTuple):
 
 
 def _evaluate_split(
-    data: FeatureSet,
-    head: HeadWeights,
-    parameters: VisionParameters,
-    evaluation: EvaluationParameters,
+    data: FeatureSet, parameters: VisionParameters, evaluation: EvaluationParameters
 ) -> _Result:
+    head, _ = train_head(data, parameters, hidden=0)
     test = data.split == "test"
     classes, groups = data.classes[test], data.groups[test]
     most_common = np.bincount(data.classes[data.split == "train"]).argmax()
