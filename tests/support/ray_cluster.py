@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 PORT = 6379
-A_RUN = 590
+TIMEOUT_S = 590
 KILLS = "KILL_RAY_WORKERS"
 """Environment variable: number of workers to kill while they work."""
 
@@ -32,7 +32,7 @@ def beside_head(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=A_RUN,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
@@ -45,7 +45,9 @@ def main(workers: str, *words: str) -> int:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     environment = os.environ | token
     # The driver's code must not reach the workers by accident.
-    of_workers = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    worker_environment = {
+        name: value for name, value in environment.items() if name != "PYTHONPATH"
+    }
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         subprocess.run(
             [
@@ -54,7 +56,7 @@ def main(workers: str, *words: str) -> int:
                 *("--object-store-memory=200000000", "--disable-usage-stats"),
                 f"--temp-dir={folder}",
             ],
-            env=of_workers,
+            env=worker_environment,
             stdout=subprocess.DEVNULL,
             check=True,
         )
@@ -80,22 +82,22 @@ def _check_network() -> None:
     assert interfaces == ["lo"], interfaces
     for namespace in Path("/proc").glob("[0-9]*/ns/net"):
         try:
-            there = namespace.readlink()
+            target = namespace.readlink()
         except OSError:  # the process has ended
             continue
-        assert there == Path("/proc/self/ns/net").readlink(), namespace
+        assert target == Path("/proc/self/ns/net").readlink(), namespace
 
 
 def _working() -> list[int]:
     """Return the processes of workers that are working on a shard."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if path.read_bytes().startswith(b"ray::_run"):
-                found.append(int(path.parent.name))
+                processes.append(int(path.parent.name))
         except OSError:
             continue
-    return found
+    return processes
 
 
 if __name__ == "__main__":

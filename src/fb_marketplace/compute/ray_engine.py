@@ -1,6 +1,8 @@
 """Work in shards as tasks on a Ray cluster."""
 
+import math
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,15 @@ LIBRARIES: Final = (
     *("pylance", "tokenizers"),
 )
 """Libraries whose version may change a result. Workers must have those of the driver."""
+
+MISSING: Final = "none"
+"""Version of a library that is not installed."""
+
+CONNECT_TIMEOUT_S: Final = 20
+
+MEMORY_RETRIES: Final = "RAY_task_oom_retries"
+REQUEST_TIMEOUT: Final = "RAY_gcs_server_request_timeout_seconds"
+"""Environment variables that Ray reads when it is imported."""
 
 _CORES_INTERVAL_S: Final = 10.0
 
@@ -51,7 +62,7 @@ class RayEngine:
             )
         self._shards_per_core, self._max_retries = shards_per_core, max_retries
         self._options = {"num_cpus": 1, "memory": memory_per_task, "max_retries": max_retries}
-        self._limit, self._limit_age = 0, 0.0
+        self._limit, self._limit_time = 0, -math.inf
 
     def map(
         self,
@@ -62,7 +73,7 @@ class RayEngine:
         """Yield the result of each shard, after the sink, in any order.
 
         Raises:
-            UserError: a task ended its worker in all attempts, or the cluster is lost.
+            UserError: the cluster does not answer, or a task lost its worker or machine in all attempts.
         """
         ray = self._connect()
         work = ray.put(_Work(function, sink, _versions()))
@@ -77,9 +88,14 @@ class RayEngine:
             while pending:
                 done, pending = ray.wait(pending)
                 yield ray.get(done[0])
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        except (
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.OutOfMemoryError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.LocalRayletDiedError,
+        ) as error:
             raise UserError(
-                f"A task ended its Ray worker {self._max_retries + 1} times: {error}. See the "
+                f"A task lost its Ray worker or machine {self._max_retries + 1} times: {error}. See the "
                 "logs of the workers, and raise compute.ray.memory_per_task if memory was short."
             ) from error
         finally:
@@ -87,6 +103,9 @@ class RayEngine:
                 ray.cancel(reference)
 
     def _connect(self) -> Any:
+        # Ray's default is to retry without bound if memory is short.
+        os.environ.setdefault(MEMORY_RETRIES, str(self._max_retries))
+        os.environ.setdefault(REQUEST_TIMEOUT, str(CONNECT_TIMEOUT_S))
         import ray
 
         import fb_marketplace
@@ -98,20 +117,29 @@ class RayEngine:
                 for package in (fb_marketplace, fb_marketplace_serving)
             ]
             # Ray fetches them from the head: workers need neither a registry nor a repository.
-            ray.init(
-                address=os.environ[ADDRESS],
-                runtime_env={"py_modules": packages},
-                log_to_driver=False,
-                logging_level="warning",
-            )
+            address = os.environ[ADDRESS]
+            try:
+                _check_head(address)
+                ray.init(
+                    address=address,
+                    runtime_env={"py_modules": packages},
+                    log_to_driver=False,
+                    logging_level="warning",
+                )
+            except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+                raise UserError(
+                    f"The Ray cluster at {address} does not answer: {error}. Check {ADDRESS}, "
+                    "RAY_AUTH_TOKEN, that the head runs, and that this machine is in the cluster: "
+                    "`ray start`."
+                ) from error
         return ray
 
     def _max_pending(self, ray: Any) -> int:
         """Return the number of tasks to submit: clusters may grow during a run."""
-        if time.monotonic() - self._limit_age > _CORES_INTERVAL_S:
+        if time.monotonic() - self._limit_time > _CORES_INTERVAL_S:
             cores = int(ray.cluster_resources().get("CPU", 1))
             self._limit = max(1, self._shards_per_core * cores)
-            self._limit_age = time.monotonic()
+            self._limit_time = time.monotonic()
         return self._limit
 
 
@@ -133,17 +161,24 @@ class _Work:
         Raises:
             UserError: a version differs.
         """
-        here = _versions()
-        different = [
-            f"{name} {here[name]} instead of {expected}"
-            for name, expected in self.versions.items()
-            if here[name] != expected
-        ]
-        if different:
-            raise UserError(
-                f"A Ray worker has {', '.join(different)}. Results could differ. Install ray.lock in the "
-                "environment of the workers."
-            )
+        versions = _versions()
+        different = {
+            name: expected for name, expected in self.versions.items() if versions[name] != expected
+        }
+        if not different:
+            return
+        lacks = [f"{name}=={versions[name]}" for name in different if different[name] == MISSING]
+        differences = (
+            f"{name} {versions[name]} instead of {expected}" for name, expected in different.items()
+        )
+        remedy = (
+            f"Run `pip install {' '.join(lacks)}` in the driver's environment."
+            if lacks
+            else "Install ray.lock in the environment of the workers."
+        )
+        raise UserError(
+            f"A Ray worker has {', '.join(differences)}. Results could differ. {remedy}"
+        )
 
 
 _loaded: dict[str, _Work] = {}
@@ -171,4 +206,15 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "none"
+        return MISSING
+
+
+def _check_head(address: str) -> None:
+    """Check that a head listens at HOST:PORT, since Ray waits for it for minutes.
+
+    Raises:
+        OSError: it does not.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()

@@ -1,3 +1,8 @@
+import os
+import socket
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from fb_marketplace.compute import ray_engine
@@ -20,9 +25,109 @@ def test_missing_requirement_is_named(monkeypatch, spec, address, expected):
 
 
 def test_worker_with_other_libraries_is_rejected():
-    here = ray_engine._versions()
-    work = ray_engine._Work(str, None, here | {"pillow": "1.0"})
+    versions = ray_engine._versions()
+    work = ray_engine._Work(str, None, versions | {"pillow": "1.0"})
 
-    ray_engine._Work(str, None, here).check_versions()
-    with pytest.raises(UserError, match="pillow"):
+    ray_engine._Work(str, None, versions).check_versions()
+    with pytest.raises(UserError, match=r"pillow .* instead of 1\.0.*ray\.lock"):
         work.check_versions()
+
+
+def test_library_that_only_workers_have_is_named(monkeypatch):
+    monkeypatch.setattr(ray_engine, "_version", lambda _: "9.0")
+    versions = dict.fromkeys(ray_engine.LIBRARIES, "9.0") | {"pillow-heif": "none"}
+    work = ray_engine._Work(str, None, versions)
+
+    with pytest.raises(UserError, match=r"pip install pillow-heif==9\.0` in the driver"):
+        work.check_versions()
+
+
+class NodeDiedError(Exception):
+    pass
+
+
+class LocalRayletDiedError(Exception):
+    pass
+
+
+class FakeRay:
+    """Ray whose tasks fail."""
+
+    exceptions = SimpleNamespace(
+        NodeDiedError=NodeDiedError,
+        LocalRayletDiedError=LocalRayletDiedError,
+        OutOfMemoryError=MemoryError,
+        RayError=NodeDiedError,
+        WorkerCrashedError=EOFError,
+    )
+
+    def __init__(self, error, connected=True):
+        self.error = error
+        self.is_initialized = lambda: connected
+
+    def init(self, **_):
+        raise self.error
+
+    def get(self, _):
+        raise self.error
+
+    def put(self, value):
+        return value
+
+    def remote(self, function):
+        task = SimpleNamespace(remote=lambda *_: "task")
+        return SimpleNamespace(options=lambda **_: task)
+
+    def wait(self, pending):
+        return pending[:1], pending[1:]
+
+    def cluster_resources(self):
+        return {"CPU": 1}
+
+    def cancel(self, _):
+        pass
+
+
+@pytest.fixture
+def run_with(monkeypatch):
+    """Works on a shard with another Ray."""
+
+    def run(ray, address="127.0.0.1:6379"):
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setattr(ray_engine, "find_spec", lambda _: "ray")
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        for name in (ray_engine.MEMORY_RETRIES, ray_engine.REQUEST_TIMEOUT):
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+        return list(RayEngine(**OPTIONS).map(str, [1], None))
+
+    return run
+
+
+@pytest.mark.parametrize("error", [NodeDiedError, LocalRayletDiedError, EOFError, MemoryError])
+def test_task_that_lost_its_machine_is_a_user_error(run_with, error):
+    with pytest.raises(UserError, match="1 times: gone"):
+        run_with(FakeRay(error("gone")))
+
+
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError, NodeDiedError])
+def test_cluster_that_does_not_answer_is_a_user_error(run_with, error):
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"{address} does not answer: refused"):
+            run_with(FakeRay(error("refused"), connected=False), address)
+
+
+def test_missing_head_is_named_before_ray_waits_for_it(run_with):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+
+    with pytest.raises(UserError, match="refused"):
+        run_with(FakeRay(AssertionError("not called"), connected=False), address)
+
+
+def test_retries_of_memory_kills_are_bounded(run_with):
+    with pytest.raises(UserError):
+        run_with(FakeRay(MemoryError("gone")))
+
+    assert os.environ[ray_engine.MEMORY_RETRIES] == "0"
