@@ -90,18 +90,19 @@ def map_shards(
         shards: Arrow tables, or other picklable values; read lazily as results are consumed.
         sink: writes a result to storage, and returns what the driver needs to commit it; picklable. Only
             workers of other machines use it: local results are in the driver's memory anyway.
-        max_workers: maximum number of workers; 0: one per core; 1: work in this process.
+        max_workers: maximum number of workers; 0: one per core; 1: work in this process. An engine ignores
+            other numbers than 1.
         threads: whether the function releases the GIL most of the time, so that threads are enough.
 
     Yields:
         The results.
     """
+    if _engine is not None and max_workers != 1:
+        yield from _engine.map(function, shards, sink)
+        return
     workers = max_workers or available_cores()
     if workers == 1:
         yield from map(function, shards)
-        return
-    if _engine is not None:
-        yield from _engine.map(function, shards, sink)
         return
     if threads:
         yield from _map(ThreadPoolExecutor(workers), function, shards, workers)

@@ -117,7 +117,10 @@ class LanceTableDataset(AbstractDataset[Rows | WrittenRows | KeepOnly, Table]):
             self._writer = self._committed = self._expected = None
 
     def _is_due(self, writer: TableWriter) -> bool:
-        """Check whether the rows that are not committed yet are many, large or old."""
+        """Check whether the rows that are not committed yet are many, large in memory or old.
+
+        Of rows that workers have written, only the keys are in memory.
+        """
         return (
             sum(map(len, self._uncommitted)) >= COMMIT_SHARE * len(writer)
             or sum(rows.nbytes for rows in self._uncommitted) >= MAX_UNCOMMITTED_BYTES

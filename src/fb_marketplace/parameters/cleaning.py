@@ -168,7 +168,7 @@ class PhotoParameters(Parameters):
     max_bytes: Count
     max_pixels: Count
     photos_per_batch: Count
-    processes: Annotated[int, Field(ge=0, description="0: one per core")]
+    processes: Annotated[int, Field(ge=0, description="0: one per core; 1: no cluster")]
 
 
 class DisplayParameters(Parameters):

@@ -66,8 +66,8 @@ class Table:
 
         # Lance's `take` searches the deleted rows for each position: in a table with 830 of them, 500 rows
         # took 7 s.
-        addresses = _row_addresses(self.url, self.version)[np.asarray(rows, np.int64)]
-        return self._open()._take_rows(addresses.tolist(), columns=list(columns))
+        ids = _row_ids(self.url, self.version)[np.asarray(rows, np.int64)]
+        return self._open()._take_rows(ids.tolist(), columns=list(columns))
 
     def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """Return the positions of all rows, sorted by a column: int64, (rows,)."""
@@ -527,11 +527,11 @@ def _opened(url: str, version: int) -> "lance.LanceDataset":
 
 
 @lru_cache(maxsize=16)
-def _row_addresses(url: str, version: int) -> "NDArray[np.uint64]":
-    """Return Lance's address of each row of a version, in storage order: uint64, (rows,)."""
+def _row_ids(url: str, version: int) -> "NDArray[np.uint64]":
+    """Return Lance's id of each row of a version, in storage order: uint64, (rows,)."""
     scanner = _opened(url, version).scanner(columns=[], with_row_id=True)
-    addresses: NDArray[np.uint64] = scanner.to_table().column("_rowid").to_numpy()
-    return addresses
+    ids: NDArray[np.uint64] = scanner.to_table().column("_rowid").to_numpy()
+    return ids
 
 
 def open_dataset(url: str, version: int | str | None = None) -> "lance.LanceDataset":

@@ -6,7 +6,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from fb_marketplace.compute.shards import PerProcess, map_shards, shard_slices
+from fb_marketplace.compute import shards
+from fb_marketplace.compute.shards import PerProcess, map_shards, shard_slices, use_engine
 from fb_marketplace.compute.threads import available_cores
 
 WORKERS = [{"max_workers": 1}, {"max_workers": 2}, {"max_workers": 2, "threads": True}]
@@ -91,19 +92,47 @@ def test_no_shards_give_no_results(workers):
 
 
 def test_stopped_threads_end_their_shard_only():
-    started, stopped = [], threading.Event()
+    started, finished = [], []
+    working, stopped = threading.Event(), threading.Event()
 
     def wait(number):
         started.append(number)
+        if number == 2:
+            working.set()
         if number:
             stopped.wait(30)
+        finished.append(number)
 
     results = map_shards(wait, range(10), max_workers=2, threads=True)
     next(results)
+    assert working.wait(30)
     threading.Timer(0.2, stopped.set).start()
     results.close()
 
-    assert len(started) <= 4
+    assert sorted(started) == sorted(finished) == [0, 1, 2]
+
+
+class FakeEngine:
+    def map(self, function, shards, sink):
+        return ((sink(function(shard)), "engine") for shard in shards)
+
+
+@pytest.fixture
+def engine():
+    use_engine(FakeEngine())
+    yield
+    use_engine(None)
+
+
+@pytest.mark.parametrize("max_workers", [0, 2])
+def test_engine_is_used_on_a_driver_with_one_core(engine, monkeypatch, max_workers):
+    monkeypatch.setattr(shards, "available_cores", lambda: 1)
+
+    assert list(map_shards(abs, [-1], str, max_workers=max_workers)) == [("1", "engine")]
+
+
+def test_one_worker_is_this_process_despite_an_engine(engine):
+    assert list(map_shards(abs, [-1], str, max_workers=1)) == [1]
 
 
 def test_processes_open_a_value_once():

@@ -10,7 +10,7 @@ from fb_marketplace.datasets import lance_table
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import KeepOnly, TableWriter
+from fb_marketplace.storage.keyed_table import KeepOnly, TableSink, TableWriter, WrittenRows
 
 LETTERS = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
@@ -211,6 +211,32 @@ def test_last_rows_are_committed_when_sealed(filled, first):
     assert len(filled(first).load()) == 101
 
 
+def test_rows_that_workers_have_written_are_sealed(filled, first, monkeypatch):
+    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    dataset = filled(first)
+    existing = keyed_table.existing_keys(dataset._filepath)
+    dataset.save(KeepOnly([*existing, "0100", "0101", "0102"], existing))
+    dataset.save(numbered(100, 101))
+    written = TableSink(dataset._filepath)(numbered(101, 103))
+    dataset.save(written)
+
+    assert isinstance(written, WrittenRows)
+    assert count(dataset) == 100
+    dataset.seal()
+    table = filled(first).load().read(["key", "number"]).slice(100).sort_by("key")
+    assert table["key"].to_pylist() == ["0100", "0101", "0102"]
+    assert table["number"].to_pylist() == [0, 0, 1]
+
+
+def test_many_rows_of_workers_are_committed(filled, monkeypatch):
+    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    dataset = filled()
+    dataset.save(KeepOnly(keyed_table.existing_keys(dataset._filepath)))
+    dataset.save(TableSink(dataset._filepath)(numbered(100, 105)))
+
+    assert count(dataset) == 105
+
+
 def test_sealed_table_has_few_fragments_and_older_versions(filled, first, second, monkeypatch):
     monkeypatch.setattr(lance_table, "COMMIT_SHARE", 0)
     for start, run in ((100, first), (130, second)):
@@ -264,7 +290,7 @@ def test_killed_run_loses_few_rows(filled, first):
 
     assert len(existing) >= saved * (1 - lance_table.COMMIT_SHARE)
     resumed = filled(first)
-    kept = numbered(0, 300)
-    resumed.save(KeepOnly(kept.column("key"), existing))
-    resumed.save(kept.slice(len(existing)))
+    expected = numbered(0, 300)
+    resumed.save(KeepOnly(expected.column("key"), existing))
+    resumed.save(expected.slice(len(existing)))
     assert len(resumed.load()) == 300

@@ -17,10 +17,10 @@ class Brightness:
     """Encodes a photo by its mean; writes down how many photos came at once."""
 
     def __init__(self):
-        self.at_once = []
+        self.batch_sizes = []
 
     def encode(self, batch):
-        self.at_once.append(len(batch))
+        self.batch_sizes.append(len(batch))
         means = batch.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)[:, None]
         return Encoding(means / 255, means)
 
@@ -63,7 +63,7 @@ def test_missing_photos_are_encoded_once(stored, opened):
     assert rows["key"].to_pylist() == ["key 0", "key 2", "key 4"]
     assert rows["image_id"] == photos["image_id"]
     assert rows["sha256"] == photos["sha256"]
-    assert sorted(encoder.at_once) == [1, 2]
+    assert sorted(encoder.batch_sizes) == [1, 2]
 
 
 def test_encoder_is_not_loaded_without_missing_photos(stored):
@@ -77,7 +77,7 @@ def test_each_core_has_its_own_shard(stored, opened, monkeypatch, cores):
 
     class Waiting(Brightness):
         def encode(self, batch):
-            if len(self.at_once) < cores:
+            if len(self.batch_sizes) < cores:
                 together.wait()
             return super().encode(batch)
 

@@ -313,10 +313,10 @@ def test_concurrent_writers_lose_and_repeat_nothing(url):
 
     def write(seed):
         writer = TableWriter(url)
-        kept = many((100, 160))
-        version = writer.retain(kept.column("key"))
+        expected = many((100, 160))
+        version = writer.retain(expected.column("key"))
         for start in random.Random(seed).sample(range(0, 60, 3), 20):
-            version = writer.insert(kept.slice(start, 5))
+            version = writer.insert(expected.slice(start, 5))
         writer.compact(version)
 
     at_once(*(partial(write, seed) for seed in range(4)))
