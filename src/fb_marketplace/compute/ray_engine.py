@@ -32,6 +32,8 @@ REQUEST_TIMEOUT: Final = "RAY_gcs_server_request_timeout_seconds"
 
 _CORES_INTERVAL_S: Final = 10.0
 
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
 
 class RayEngine:
     """Runs each shard as a task with one CPU.
@@ -210,11 +212,14 @@ def _version(name: str) -> str:
 
 
 def _check_head(address: str) -> None:
-    """Check that a head listens at HOST:PORT, since Ray waits for it for minutes.
+    """Check that an HTTP/2 server answers at HOST:PORT, since Ray waits for it for minutes.
 
     Raises:
-        OSError: it does not.
+        OSError: none does.
     """
     host, _, port = address.rpartition(":")
     if port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+        endpoint = host.strip("[]"), int(port)
+        with socket.create_connection(endpoint, CONNECT_TIMEOUT_S) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            connection.recv(1)

@@ -111,11 +111,20 @@ def test_task_that_lost_its_machine_is_a_user_error(run_with, error):
 
 
 @pytest.mark.parametrize("error", [ConnectionError, RuntimeError, NodeDiedError])
-def test_cluster_that_does_not_answer_is_a_user_error(run_with, error):
+def test_cluster_that_does_not_answer_is_a_user_error(run_with, monkeypatch, error):
+    monkeypatch.setattr(ray_engine, "_check_head", lambda _: None)
+
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:6379 does not answer: refused"):
+        run_with(FakeRay(error("refused"), connected=False))
+
+
+def test_silent_head_is_named_before_ray_waits_for_it(run_with, monkeypatch):
+    monkeypatch.setattr(ray_engine, "CONNECT_TIMEOUT_S", 0.1)
+
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"{address} does not answer: refused"):
-            run_with(FakeRay(error("refused"), connected=False), address)
+        with pytest.raises(UserError, match=f"{address} does not answer: timed out"):
+            run_with(FakeRay(AssertionError("not called"), connected=False), address)
 
 
 def test_missing_head_is_named_before_ray_waits_for_it(run_with):
