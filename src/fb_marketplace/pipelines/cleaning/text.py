@@ -29,7 +29,9 @@ def normalize(text: str) -> str:
     if "&" in text:
         text = html.unescape(_AMPERSANDS.sub("&", text))
     text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
-    text = "".join(character for character in text if _is_visible(character))
+    # Most texts have nothing to drop; a look at each character would take most of the time.
+    if "\ufffd" in text or not text.replace("\n", "").isprintable():
+        text = "".join(character for character in text if _is_visible(character))
     # Compose and collapse last: dropped characters may have separated others.
     text = unicodedata.normalize("NFC", text)
     return _BLANK_LINES.sub("\n", _SPACES.sub(" ", text)).strip()
