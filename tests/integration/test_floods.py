@@ -1,4 +1,4 @@
-"""Floods of photos and clicks on a real server, while an honest client searches.
+"""Floods of photos, clicks and connections on a real server, while an honest client searches.
 
 `SECONDS=60 pytest -s -m slow tests/integration/test_floods.py` floods for longer. Server and clients have
 cores of their own. The honest client is a process of its own, so it waits for no other client. Prints the
@@ -32,6 +32,34 @@ PHOTOS = {
     "progressive JPEGs": lambda: written(Image.new("RGB", (7000, 7000)), "JPEG", progressive=True),
 }
 
+CONNECTIONS = """
+import asyncio, sys
+host, _, port = sys.argv[1].partition(":")
+count, pause, head, part = int(sys.argv[2]), float(sys.argv[3]), *map(str.encode, sys.argv[4:])
+source = ("127.0.0.2", 0) if sys.platform == "linux" else None  # The honest client has another address.
+
+async def connect():
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(host, port, local_addr=source)
+            writer.write(head)
+            while True:
+                writer.write(part)
+                await writer.drain()
+                try:
+                    await asyncio.wait_for(reader.read(), pause)
+                    break
+                except TimeoutError:
+                    pass
+            writer.close()
+        except OSError:
+            await asyncio.sleep(0.1)
+
+async def main():
+    await asyncio.gather(*(connect() for _ in range(count)))
+
+asyncio.run(main())
+"""
 
 SEARCHING = """
 import http.client, json, sys, time
@@ -52,6 +80,28 @@ class Post(NamedTuple):
     path: str
     content_type: str
     body: bytes
+
+
+class Connections(NamedTuple):
+    """Connections that send a head, and a part after each pause. Closed ones are replaced."""
+
+    count: int
+    pause_seconds: float
+    head: str
+    part: str
+
+
+CONNECTION_FLOODS = {
+    "slow headers": Connections(1000, 1, "GET /livez HTTP/1.1\r\n", "a: b\r\n"),
+    "slow bodies": Connections(
+        1000,
+        1,
+        "POST /clicks HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n",
+        " ",
+    ),
+    "header bombs": Connections(FLOODING_CLIENTS, 0.01, "GET / HTTP/1.1\r\n", "a: b\r\n" * 10_000),
+    "idle connections": Connections(10_000, 60, "", ""),
+}
 
 
 class Search(NamedTuple):
@@ -132,6 +182,21 @@ def flood(host: str, post: Post) -> Iterator[Counter[int]]:
             thread.join()
 
 
+@contextlib.contextmanager
+def connection_flood(host: str, connections: Connections) -> Iterator[None]:
+    """Keep many connections meanwhile, by a process of its own."""
+    command = [sys.executable, "-c", CONNECTIONS, host, *map(str, connections)]
+    if sys.platform == "linux":
+        command = ["nice", "-n", "19", *command]
+    with subprocess.Popen(command) as process:
+        time.sleep(SECONDS)  # until the connections are there
+        try:
+            yield
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
 def percentile(answers: list[Search]) -> float:
     seconds = sorted(answer.seconds for answer in answers)
     return seconds[len(seconds) * 99 // 100]
@@ -142,14 +207,16 @@ def test_searches_are_answered_under_floods(host, capsys):
     search(host)
     quiet, lines, answered = search(host), [], {}
     posts = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
-    for name, post in posts.items():
-        with flood(host, post) as statuses:
+    floods = {name: flood(host, post) for name, post in posts.items()}
+    floods |= {name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()}
+    for name, context in floods.items():
+        with context as statuses:
             answers = search(host)
         answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
         ratio = percentile(answers) / percentile(quiet)
         lines.append(
             f"{name}: {answered[name]:.1%} of {len(answers)} searches answered, p99 "
-            f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; {dict(statuses)}"
+            f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; {dict(statuses or {})}"
         )
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(lines) + "\n")

@@ -62,6 +62,10 @@ class Keys(Set[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    @classmethod
+    def _from_iterable(cls, keys: Iterable[Any]) -> "Keys":  # type: ignore[override]
+        return Keys(keys)
+
     def __and__(self, other: Iterable[Any]) -> "Keys":
         return Keys(self.array.filter(as_mask(Keys(other).contains(self.array))))
 

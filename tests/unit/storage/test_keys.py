@@ -2,6 +2,7 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.storage.fingerprints import make_key
+from fb_marketplace.storage.keyed_table import TableKeys
 from fb_marketplace.storage.keys import Keys, iterate_rows, make_keys
 
 
@@ -19,10 +20,12 @@ def test_keys_are_a_set():
 
 
 def test_set_operations_equal_those_of_python():
-    one, other = Keys("abc"), Keys("bcd")
+    one, other = Keys("abc"), TableKeys("bcd", "memory://table")
 
     assert (one & other) == set("bc")
     assert (one - other) == set("a")
+    assert (set("abc") - other) == set("a")
+    assert (other | one) == set("abcd")
     assert one & other <= one
     assert not one <= other
 

@@ -141,6 +141,14 @@ def test_timeout_leaves_trial_of_current_values(run, settings, caplog):
     assert "--recompute" in caplog.messages[0]
 
 
+@pytest.fixture
+def default_handler():
+    """Handle interrupts as Python does; a background job of a shell ignores them."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 def interrupt_at(position):
     def interrupt(number):
         if number == position:
@@ -159,10 +167,9 @@ def test_interrupt_ends_search_with_results(run):
     assert [len(study.trials) for study in run().studies] == [12, 12, 12]
 
 
-def test_second_interrupt_ends_run(run):
+def test_second_interrupt_ends_run(run, default_handler):
     def interrupt_twice(number):
         if number in (2, 3):
-            # Not os.kill: another thread may receive both as one.
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
