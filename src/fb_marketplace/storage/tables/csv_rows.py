@@ -243,7 +243,8 @@ def _detect_fields(
         shorter = header.rstrip("\r\n").rstrip().removesuffix(dialect.separator)
         formats.append(RowFormat(dialect, fields - 1, shorter + formats[0].line_end, start))
     results = [(format_, _parse_sample(sample, format_)) for format_ in formats]
-    return max(results, key=lambda result: result[1].complete)
+    # Lines inside of quotes may look like complete rows of another format; the rest is then torn.
+    return max(results, key=lambda result: result[1].complete - len(result[1].torn))
 
 
 def _parse_sample(sample: str, format_: RowFormat) -> ParsedRows:

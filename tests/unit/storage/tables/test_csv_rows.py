@@ -121,6 +121,13 @@ def test_unclosed_quote_is_bounded():
     assert rows.total - 20 == rest.count("\n")
 
 
+def test_lines_of_a_quoted_cell_are_no_rows():
+    rows = parse('"a","b","c"\n"","\n,,,\n",",,,\n"\n')
+
+    assert rows.torn == {}
+    assert read(rows) == [["", "\n,,,\n", ",,,\n"]]
+
+
 CELLS = st.text(st.sampled_from('ab",\n\r \u00a3\u2028'), max_size=6)
 
 
