@@ -1,8 +1,8 @@
 """Floods of photos, clicks and connections on a real server, while an honest client searches.
 
-`SECONDS=60 pytest -s -m slow tests/integration/test_floods.py` floods for longer. Server and clients have
-cores of their own. The honest client is a process of its own, so it waits for no other client. Prints the
-times of the searches with and without a flood.
+`SECONDS=60 pytest -s -m 'slow or stress' tests/integration/test_floods.py` floods for longer. Server and
+clients have cores of their own. The honest client is a process of its own, so it waits for no other client.
+Prints the times of the searches with and without a flood.
 """
 
 import contextlib
@@ -202,23 +202,37 @@ def percentile(answers: list[Search]) -> float:
     return seconds[len(seconds) * 99 // 100]
 
 
-@pytest.mark.slow
-def test_searches_are_answered_under_floods(host, capsys):
-    search(host)
-    quiet, lines, answered = search(host), [], {}
-    posts = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
-    floods = {name: flood(host, post) for name, post in posts.items()}
-    floods |= {name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()}
-    for name, context in floods.items():
-        with context as statuses:
-            answers = search(host)
-        answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
-        ratio = percentile(answers) / percentile(quiet)
-        lines.append(
-            f"{name}: {answered[name]:.1%} of {len(answers)} searches answered, p99 "
-            f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; {dict(statuses or {})}"
-        )
-    with capsys.disabled():
-        sys.stdout.write("\n" + "\n".join(lines) + "\n")
+@pytest.fixture
+def check(host, capsys):
+    """Return a function that searches under floods, prints the times, and checks the answers."""
 
-    assert {name: share for name, share in answered.items() if share < 0.99} == {}
+    def check(floods):
+        search(host)
+        quiet, lines, answered = search(host), [], {}
+        for name, context in floods.items():
+            with context as statuses:
+                answers = search(host)
+            answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
+            ratio = percentile(answers) / percentile(quiet)
+            lines.append(
+                f"{name}: {answered[name]:.1%} of {len(answers)} searches answered, p99 "
+                f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; "
+                f"{dict(statuses or {})}"
+            )
+        with capsys.disabled():
+            sys.stdout.write("\n" + "\n".join(lines) + "\n")
+        assert {name: share for name, share in answered.items() if share < 0.99} == {}
+
+    return check
+
+
+@pytest.mark.slow
+def test_searches_are_answered_under_floods_of_requests(host, check):
+    posts = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
+
+    check({name: flood(host, post) for name, post in posts.items()})
+
+
+@pytest.mark.stress  # Takes half of the ports of this machine: servers of other tests might not start.
+def test_searches_are_answered_under_floods_of_connections(host, check):
+    check({name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()})
