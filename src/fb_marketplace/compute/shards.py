@@ -88,8 +88,8 @@ def map_shards(
     Args:
         function: a picklable function. It is sent to each worker once.
         shards: Arrow tables, or other picklable values; read lazily as results are consumed.
-        sink: writes a result to storage, and returns what the driver needs to commit it; picklable. Only
-            workers of other machines use it: local results are in the driver's memory anyway.
+        sink: a picklable function that writes a result to storage, and returns what the driver commits.
+            Workers of other machines call it. Local workers do not: the driver gets their results.
         max_workers: maximum number of workers; 0: one per core; 1: work in this process. An engine ignores
             other numbers than 1.
         threads: whether the function releases the GIL most of the time, so that threads are enough.
@@ -149,7 +149,7 @@ def _map(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     finally:
-        # Threads end their current shards, since they use what the caller may close.
+        # Wait for threads: they may use files that the caller closes next.
         pool.shutdown(wait=isinstance(pool, ThreadPoolExecutor), cancel_futures=True)
 
 

@@ -93,7 +93,7 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
 
 @pytest.fixture
 def collections():
-    """Full garbage collections, all of which are explicit."""
+    """Record the garbage collections. Automatic ones are off, so the server asks for each."""
     generations = []
 
     def count(phase, details):
