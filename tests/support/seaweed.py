@@ -169,6 +169,8 @@ def _start(folder: Path) -> Mortal:
         f"-webdav.cacheDir={folder}",
         "-webdav=false",
         "-admin.ui=false",
+        # Each bucket takes a volume of its own; the default admits one per GB of free disk.
+        "-volume.max=10000",
         f"-admin.port={next(ports)}",
         f"-admin.port.grpc={next(ports)}",
     ]
