@@ -22,7 +22,6 @@ from fb_marketplace.ann.recall_benchmark import (
     estimate_recall,
 )
 from fb_marketplace_serving.ann.build import EF_SEARCHES
-from fb_marketplace_serving.ann.knn import exact_distances
 
 Matrix = NDArray[np.float32]
 Search = Callable[[Matrix], NDArray[np.int64]]
@@ -52,9 +51,8 @@ class Method(NamedTuple):
 def search_recall(search: Search, matrix: Matrix, benchmark: RecallBenchmark) -> RecallEstimate:
     """Return the recall of a search; ties of the tenth count."""
     rows = search(benchmark.queries)
-    distances = [
-        exact_distances(matrix, benchmark.queries[i : i + 1], rows[i]) for i in range(len(rows))
-    ]
+    differences = (matrix[rows[i]] - benchmark.queries[i] for i in range(len(rows)))
+    distances = [np.einsum("ij,ij->i", difference, difference) for difference in differences]
     return estimate_recall(np.stack(distances), benchmark)
 
 

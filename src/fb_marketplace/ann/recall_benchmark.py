@@ -125,8 +125,7 @@ def kth_distances(vectors: FaissIndex, queries: NDArray[np.float32]) -> NDArray[
     with limit_faiss_threads():
         rows = vectors.nearest(queries, min(DEPTH, len(vectors)))
     radii = [
-        exact_distances(vectors.matrix, queries[i : i + 1], rows[i]).max()
-        for i in range(len(queries))
+        exact_distances(vectors, queries[i : i + 1], rows[i]).max() for i in range(len(queries))
     ]
     return np.array(radii, dtype=np.float32)
 

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann import faiss_index
 from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 
@@ -33,7 +33,7 @@ def nothing_exact():
     """Make the index answer every query, even with few rows."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("EXACT_ROWS", "EXACT_SHARE", "_MAX_INDEX_SHARE"):
-            patch.setattr(knn, name, 0)
+            patch.setattr(faiss_index, name, 0)
         yield
 
 

@@ -18,6 +18,7 @@ from weakref import proxy
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.ann.candidate_source import MIN_REACH, Rows
 from fb_marketplace_serving.storage.private_file import PrivateFile, register_mapping
 
 Kind = Literal["flat", "ivf_pq", "ivf_rabitq", "ivf_sq8", "hnsw"]
@@ -29,7 +30,19 @@ PARAMS_CACHE_SIZE: Final = 64
 EF_SEARCH_PER_ROW: Final = 3
 """Minimum efSearch per requested row, if more rows are requested than the settings were tuned for."""
 
-Rows: TypeAlias = NDArray[np.int64]
+EXACT_SHARE: Final = 0.25
+EXACT_ROWS: Final = 20_000
+"""If a filter passes at most this share of the rows, or at most this many, all of them are compared. This
+takes up to a few times as long as the index. It is exact for the filters that reduce an index's recall
+most."""
+
+_MAX_INDEX_SHARE: Final = 10
+"""If more than one row in this many is requested, all are compared: an index would visit most of them."""
+
+_OVERSAMPLING: Final = 4
+"""With a filter, this many times as many rows are fetched as would suffice if it passed rows at random. If
+it still passes too few of them, all rows that it passes are compared."""
+
 Settings: TypeAlias = dict[str, int]
 
 
@@ -172,6 +185,31 @@ class FaissIndex:
             setattr(owners[name], name, value)
         self._cached_params.cache_clear()
 
+    def top(self, query: NDArray[np.float32], count: int, allowed: Rows | None = None) -> Rows:
+        """Return the nearest rows, nearest first, by comparing all allowed rows or from the index.
+
+        Args:
+            query: float32, (1, dimension).
+            count: number of rows, at most the number of allowed rows.
+            allowed: the rows to search, sorted; None for all.
+
+        Returns:
+            int64, (count,).
+        """
+        few = max(EXACT_ROWS, EXACT_SHARE * len(self))
+        reach = count
+        if allowed is not None:
+            reach = math.ceil(_OVERSAMPLING * count * len(self) / len(allowed))
+        is_few = self.kind == "flat" or (allowed is not None and len(allowed) <= few)
+        if not is_few and _MAX_INDEX_SHARE * reach <= len(self):
+            # Search parameters were tuned for few rows, so the effort grows with the requested rows.
+            indexed: Rows = self.candidates(query, reach, 1 + math.log10(reach / MIN_REACH))[0]
+            indexed = indexed[_is_allowed(indexed, allowed)][:count]
+            if len(indexed) == count:
+                return indexed
+        nearest: Rows = self.nearest(query, count, allowed)[0]
+        return nearest
+
     def candidates(self, queries: NDArray[np.float32], count: int, effort: float = 1.0) -> Rows:
         """Return the approximately nearest rows, nearest first.
 
@@ -262,12 +300,29 @@ class FaissIndex:
         rows: Rows = self.exact.range_search(query, radius, params=params)[2]
         return rows
 
+    def vectors(self, rows: Rows) -> NDArray[np.float32]:
+        """Return a copy of some vectors: float32, (rows, dimension).
+
+        They are copied as bytes. The matrix of a mapped index is not aligned, and NumPy would first copy
+        all of it.
+        """
+        return np.take(self.matrix.view(np.uint8), rows, axis=0).view(np.float32)
+
 
 def untyped_faiss() -> Any:
     """Return the module ``faiss`` as ``Any``: its type stubs lack the additions of its Python layer."""
     import faiss
 
     return faiss
+
+
+def _is_allowed(rows: Rows, allowed: Rows | None) -> NDArray[np.bool_]:
+    """Return a mask of the rows that exist (are not -1) and are allowed."""
+    if allowed is None:
+        return rows >= 0
+    places = np.searchsorted(allowed, rows)
+    mask: NDArray[np.bool_] = allowed[np.minimum(places, len(allowed) - 1)] == rows
+    return mask
 
 
 def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:

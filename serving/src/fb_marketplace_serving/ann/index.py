@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
-from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors, take_rows
+from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content, PrivateFile
@@ -217,7 +217,7 @@ class Index:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows: float32, (rows, dimension)."""
-        return take_rows(self._vectors.matrix, rows)
+        return self._vectors.vectors(rows)
 
 
 def _read_ids(

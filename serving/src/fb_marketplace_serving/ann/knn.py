@@ -1,35 +1,17 @@
 """Exact ranking of the rows nearest to a query, among all rows or those that a filter passes.
 
-Candidates may come from any kind of index. Distances are always computed here, from the exact vectors and
-by the same code, and ties go to the lower row. So all kinds report the same distance for a row.
+Candidates may come from any source. Distances are always computed here, from the exact vectors and by the
+same code, and ties go to the lower row. So all sources report the same distance for a row.
 """
 
-import math
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.ann.faiss_index import FaissIndex, Rows
-
-EXACT_SHARE: Final = 0.25
-EXACT_ROWS: Final = 20_000
-"""If a filter passes at most this share of the rows, or at most this many, all of them are compared. This
-takes up to a few times as long as the index. It is exact for the filters that reduce an index's recall
-most."""
-
-_MAX_INDEX_SHARE: Final = 10
-"""If more than one row in this many is requested, all are compared: an index would visit most of them."""
-
-_OVERSAMPLING: Final = 4
-"""With a filter, this many times as many rows are fetched as would suffice if it passed rows at random. If
-it still passes too few of them, all rows that it passes are compared."""
-
-_MIN_REACH: Final = 11
-"""Minimum number of rows to fetch: settings were tuned for ten, and one more reveals a tie."""
+from fb_marketplace_serving.ann.candidate_source import MIN_REACH, CandidateSource, Rows
 
 _TIE_FACTOR: Final = 4
 """If the first result ends in a tie, this many times as many rows are fetched."""
@@ -112,12 +94,12 @@ def _sorted_unique(values: NDArray[np.integer], count: int) -> Rows:
 
 
 def nearest_neighbors(
-    index: FaissIndex, queries: NDArray[np.float32], k: int, allowed: Rows | None = None
+    source: CandidateSource, queries: NDArray[np.float32], k: int, allowed: Rows | None = None
 ) -> tuple[Rows, Distances]:
     """Return the k nearest rows of each query, or all allowed rows if they are fewer.
 
     Args:
-        index: the index.
+        source: the vectors.
         queries: float32, (queries, dimension), C-contiguous.
         k: rows per query.
         allowed: the rows to search, from :func:`filter_to_rows`; None for all.
@@ -125,87 +107,53 @@ def nearest_neighbors(
     Returns:
         int64 rows and float32 squared distances, both (queries, k), nearest first.
     """
-    available = len(index) if allowed is None else len(allowed)
+    available = len(source) if allowed is None else len(allowed)
     k = min(k, available)
     if k == 0 or len(queries) == 0:
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    fetch = _choose_fetch(index, allowed)
     with limit_faiss_threads():
         # One by one: for several queries FAISS uses a matrix product, which rounds differently.
         results = [
-            _resolve_ties(index, fetch, queries[number : number + 1], k, allowed)
+            _resolve_ties(source, queries[number : number + 1], k, allowed)
             for number in range(len(queries))
         ]
     return np.stack([rows for rows, _ in results]), np.stack([values for _, values in results])
 
 
-KnnQuery = Callable[[NDArray[np.float32], int], Rows]
-
-
-def _choose_fetch(index: FaissIndex, allowed: Rows | None) -> KnnQuery:
-    """Return a function that fetches candidates: by comparing all allowed rows, or from the index."""
-    compare_all = partial(index.nearest, allowed=allowed)
-    few = max(EXACT_ROWS, EXACT_SHARE * len(index))
-    if index.kind == "flat" or (allowed is not None and len(allowed) <= few):
-        return compare_all
-
-    def fetch(query: NDArray[np.float32], count: int) -> Rows:
-        reach = count
-        if allowed is not None:
-            reach = math.ceil(_OVERSAMPLING * count * len(index) / len(allowed))
-        if _MAX_INDEX_SHARE * reach > len(index):
-            return compare_all(query, count)
-        # Search parameters were tuned for few rows, so the effort grows with the requested rows.
-        rows = index.candidates(query, reach, 1 + math.log10(reach / _MIN_REACH))
-        rows = rows[:, _is_allowed(rows[0], allowed)][:, :count]
-        return rows if rows.shape[1] == count else compare_all(query, count)
-
-    return fetch
-
-
-def _is_allowed(rows: Rows, allowed: Rows | None) -> NDArray[np.bool_]:
-    """Return a mask of the rows that exist (are not -1) and are allowed."""
-    if allowed is None:
-        return rows >= 0
-    places = np.searchsorted(allowed, rows)
-    mask: NDArray[np.bool_] = allowed[np.minimum(places, len(allowed) - 1)] == rows
-    return mask
-
-
 def _resolve_ties(
-    index: FaissIndex, fetch: KnnQuery, query: NDArray[np.float32], k: int, allowed: Rows | None
+    source: CandidateSource, query: NDArray[np.float32], k: int, allowed: Rows | None
 ) -> tuple[Rows, Distances]:
     """Return the k nearest rows. Fetches until the last row is farther than the k-th, so no tie is cut."""
-    available = len(index) if allowed is None else len(allowed)
-    reach = max(k + 1, _MIN_REACH)
+    available = len(source) if allowed is None else len(allowed)
+    reach = max(k + 1, MIN_REACH)
     for count in (reach, _TIE_FACTOR * reach):
-        rows, distances = _rank(index, query, fetch(query, min(count, available))[0])
+        rows, distances = _rank(source, query, source.top(query, min(count, available), allowed))
         last = float(distances[-1])
         margin = _TIE_TOLERANCE * max(1.0, last)
         if count >= available or last - distances[k - 1] > margin:
             return rows[:k], distances[:k]
     # The k-th row may have thousands of copies: fetch all of them at once.
-    tied = index.within(query, float(distances[k - 1]) + 2 * margin, allowed)
-    if len(tied) < k:  # FAISS's distances and ours differ by more than expected from rounding.
-        tied = fetch(query, available)[0]
-    rows, distances = _rank(index, query, tied)
+    tied = source.within(query, float(distances[k - 1]) + 2 * margin, allowed)
+    if len(tied) < k:  # The source's distances and ours differ by more than expected from rounding.
+        tied = source.top(query, available, allowed)
+    rows, distances = _rank(source, query, tied)
     return rows[:k], distances[:k]
 
 
-def _rank(index: FaissIndex, query: NDArray[np.float32], rows: Rows) -> tuple[Rows, Distances]:
+def _rank(
+    source: CandidateSource, query: NDArray[np.float32], rows: Rows
+) -> tuple[Rows, Distances]:
     """Return rows sorted by distance, then by row, and their distances."""
-    distances = exact_distances(index.matrix, query, rows)
+    distances = exact_distances(source, query, rows)
     order = np.lexsort((rows, distances))
     return rows[order], distances[order]
 
 
-def exact_distances(
-    matrix: NDArray[np.float32], query: NDArray[np.float32], rows: Rows
-) -> Distances:
+def exact_distances(source: CandidateSource, query: NDArray[np.float32], rows: Rows) -> Distances:
     """Compute the squared L2 distances from a query to some rows.
 
     Args:
-        matrix: float32, (all rows, dimension).
+        source: the vectors.
         query: float32, (1, dimension).
         rows: int64, (rows,).
 
@@ -215,17 +163,8 @@ def exact_distances(
     if len(rows) > _DISTANCE_BATCH_SIZE:
         starts = range(0, len(rows), _DISTANCE_BATCH_SIZE)
         parts = (rows[start : start + _DISTANCE_BATCH_SIZE] for start in starts)
-        return np.concatenate([exact_distances(matrix, query, part) for part in parts])
-    difference = take_rows(matrix, rows)
+        return np.concatenate([exact_distances(source, query, part) for part in parts])
+    difference = source.vectors(rows)
     difference -= query
     distances: Distances = np.einsum("ij,ij->i", difference, difference)
     return distances
-
-
-def take_rows(matrix: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
-    """Return a copy of some rows of a matrix: float32, (rows, dimension).
-
-    They are copied as bytes. The matrix of a mapped index is not aligned, and NumPy would first copy all of
-    it.
-    """
-    return np.take(matrix.view(np.uint8), rows, axis=0).view(np.float32)

@@ -3,7 +3,7 @@
 import pytest
 from support.builders.brute_force import COUNT, drawn
 
-from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann import faiss_index
 from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
@@ -40,4 +40,4 @@ def index(request, indexes_by_kind):
 @pytest.fixture
 def few_rows_exact(monkeypatch):
     """Lets the index, and not a scan, answer a filter that keeps many of these few rows."""
-    monkeypatch.setattr(knn, "EXACT_ROWS", 10)
+    monkeypatch.setattr(faiss_index, "EXACT_ROWS", 10)

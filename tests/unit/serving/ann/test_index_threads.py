@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann import faiss_index
 from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
@@ -33,7 +33,7 @@ def versions():
 def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, monkeypatch):
     # So that the index, and not a scan, answers the filter, of these few rows too.
     for name in ("EXACT_ROWS", "_MAX_INDEX_SHARE"):
-        monkeypatch.setattr(knn, name, 0)
+        monkeypatch.setattr(faiss_index, name, 0)
     queries = np.random.default_rng(9).normal(size=(8, DIMENSION)).astype(np.float32)
     keep = np.random.default_rng(8).random(600) < 0.6
     # What is answered right is what each version answers when nothing else goes on.
