@@ -1,13 +1,17 @@
 """Limits on connections, and the connections of a server."""
 
+import math
 import resource
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
+from heapq import merge
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from uvicorn.server import ServerState
+
+from fb_marketplace_serving.server.transport.turns import FairTurns
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
@@ -45,6 +49,7 @@ class ConnectionLimits:
         max_requests: requests on one connection.
         max_pipelined: requests that wait for the response to an earlier one of the connection.
         min_upload_rate: bytes per second of a request body.
+        body_timeout: seconds until a small body is complete, or a large one has begun.
         rate_window: seconds over which that rate is measured.
         drain_seconds: seconds to finish a body that the server has answered without reading it.
         write_timeout: seconds for a client to take a response.
@@ -60,6 +65,7 @@ class ConnectionLimits:
     max_requests: int = 1000
     max_pipelined: int = 16
     min_upload_rate: int = 1024
+    body_timeout: float = 10.0
     rate_window: float = 5.0
     drain_seconds: float = 5.0
     write_timeout: float = 60.0
@@ -95,16 +101,27 @@ class Connections(ServerState):
         waiting: connections without the headers of a request, the longest waiting first.
         uploading: connections without the complete body of a request, the longest uploading first.
         of_client: number of connections of each client address.
+        turns: turns of the client addresses to have a request parsed and started.
         count: called with the reason when a connection is closed early.
+        time: returns the time of the event loop.
     """
 
-    def __init__(self, limits: ConnectionLimits, count: Callable[[Reason], None]) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        count: Callable[[Reason], None],
+        time: Callable[[], float] = monotonic,
+    ) -> None:
         super().__init__()
         self.limits = limits
         self.waiting: dict[LimitedHttpProtocol, None] = {}
         self.uploading: dict[LimitedHttpProtocol, None] = {}
         self.of_client: Counter[str] = Counter()
+        self.turns = FairTurns()
         self.count = count
+        self.time = time
+        self._unchecked: list[LimitedHttpProtocol] = []
+        self._checks = 0
 
     def forget(self, connection: "LimitedHttpProtocol") -> None:
         """Remove a connection from those that may be closed to make room."""
@@ -126,7 +143,7 @@ class Connections(ServerState):
                 del self.of_client[connection.address]
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest for a request, else the one that uploads longest.
+        """Close the connection that has waited or uploaded longest.
 
         The address with the most connections loses one if it has one of these. Of its connections, those
         whose client still reads a response are closed last.
@@ -136,7 +153,7 @@ class Connections(ServerState):
         """
         most = max(self.of_client.values(), default=0)
         candidates: dict[tuple[bool, bool], LimitedHttpProtocol] = {}
-        for connection in chain(self.waiting, self.uploading):
+        for connection in merge(self.waiting, self.uploading, key=lambda item: item.since):
             rank = self.of_client[connection.address] < most, connection.is_sending
             candidates.setdefault(rank, connection)
             if not any(rank):
@@ -147,11 +164,18 @@ class Connections(ServerState):
         candidates[min(candidates)].abort()
         return True
 
-    def sweep(self, now: float) -> None:
-        """Close all connections that have exceeded a time limit.
+    def sweep(self, parts: int = 1) -> None:
+        """Close connections that have exceeded a time limit.
 
         Args:
-            now: time of the event loop.
+            parts: checks one of this many parts of the connections. Connections that were opened together
+                are in different parts, so that they are not all closed at once.
         """
-        for connection in list(self.connections):
-            connection.check_time(now)  # type: ignore[union-attr]
+        if not self._unchecked:
+            self._unchecked = list(self.connections)  # type: ignore[arg-type]
+            self._checks = math.ceil(len(self._unchecked) / parts)
+        now = self.time()
+        for _ in range(min(self._checks, len(self._unchecked))):
+            connection = self._unchecked.pop()
+            if connection in self.connections:
+                connection.check_time(now)

@@ -24,8 +24,8 @@ from fb_marketplace_serving.server.transport.connections import (
 )
 from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
 
-_TICKS_PER_SECOND: Final = 10
-"""uvicorn's."""
+_SWEEPS_PER_SECOND: Final = 50
+"""Checks of a part of the connections. In a second, all are checked."""
 
 _STOP_SECONDS: Final = 0.6
 """Seconds after the grace period in which the process may stop its threads and write queued events."""
@@ -72,6 +72,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections."""
         await super().startup(sockets)
+        self._sweep()
         self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -79,11 +80,9 @@ class Server(uvicorn.Server):
         self._deadline.start()
         super().handle_exit(sig, frame)
 
-    async def on_tick(self, counter: int) -> bool:
-        """Check the time limits of all connections once a second."""
-        if counter % _TICKS_PER_SECOND == 0:
-            self.server_state.sweep(asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
+    def _sweep(self) -> None:
+        self.server_state.sweep(_SWEEPS_PER_SECOND)
+        asyncio.get_running_loop().call_later(1 / _SWEEPS_PER_SECOND, self._sweep)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Complete the requests in flight."""
@@ -127,4 +126,5 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         header_timeout=settings.header_timeout_seconds,
         keep_alive=settings.keep_alive_seconds,
         min_upload_rate=settings.min_upload_rate,
+        body_timeout=settings.request_timeout_seconds,
     )

@@ -3,21 +3,39 @@
 uvicorn parses with httptools, which is fast but accepts headers of any size, sent over any time. This
 protocol counts and times the input of the parser. A proxy in front of the server should have the same
 limits, but the server does not depend on one.
+
+A client that sends slowly costs little: the parser starts when the headers are complete, and the
+application when the body is complete or large. Complete headers are parsed in fair turns of all addresses.
 """
 
+import re
 from asyncio import AbstractEventLoop, Transport
+from functools import cache
 from typing import Any, Final, Literal
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from fb_marketplace_serving.server.auth import ANONYMOUS, network_of
 from fb_marketplace_serving.server.errors import MEDIA_TYPE, problem_details
-from fb_marketplace_serving.server.transport.connections import Connections, Reason
+from fb_marketplace_serving.server.transport.connections import (
+    ConnectionLimits,
+    Connections,
+    Reason,
+)
 
 _CHUNK_OVERHEAD: Final = 6
 """Bytes on the wire per byte of a body in chunks of one byte. More are chunk extensions or trailers."""
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_NO_METHOD: Final = re.compile(rb"[^A-Z]")
 
 Phase = Literal["head", "body", "idle", "refused"]
 
@@ -48,6 +66,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     Attributes:
         address: address of the client; for IPv6, its network.
+        since: start of waiting, headers or body, or of discarding input.
     """
 
     server_state: Connections
@@ -59,23 +78,32 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        # uvicorn's part is prepared with the first complete headers: connections without any cost little.
+        self._arguments = config, server_state, app_state, _loop
+        self.parser = None  # type: ignore[assignment]
+        self.cycle = None  # type: ignore[assignment]
+        self.server_state = server_state
         self.address = ANONYMOUS
         self._limits = server_state.limits
         self._phase: Phase = "idle"
-        self._since = 0.0  # start of the phase
+        self.since = 0.0
+        self._head = b""  # headers that are not parsed yet
+        self._has_turn = True  # else a call of :meth:`_parse_head` is queued
+        self._is_paused = False
         self._head_bytes = 0
         self._wire_bytes = self._body_bytes = 0
         self._window_start, self._window_bytes = 0.0, 0
         self._requests = 0
+        self._deferred: ASGI3Application | None = None  # called once there is enough of the body
         self._unwritten_since: float | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Accept the connection. At the limit, it replaces a waiting one, or is rejected."""
-        super().connection_made(transport)
-        self.address = network_of(self.client[0]) if self.client else ANONYMOUS
-        self._since = self.loop.time()
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        self.address = network_of(peer[0]) if peer else ANONYMOUS
         state = self.server_state
+        self.since = state.time()
         state.add(self)
         if len(state.connections) > self._limits.max_connections and not state.make_room():
             self._refuse("full")
@@ -85,8 +113,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self.server_state.remove(self)
-        self.pipeline.clear()
-        super().connection_lost(exc)
+        self._phase, self._head, self._deferred = "refused", b"", None
+        if self.parser:
+            self.pipeline.clear()
+            super().connection_lost(exc)
+        # It refers to this connection. In a flood, the garbage collector would stop the server for long.
+        self.cycle = None  # type: ignore[assignment]
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -102,11 +134,49 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Parse input within the limits."""
         if self._phase == "refused":
             return
-        self._unset_keepalive_if_required()
         if self._phase == "body":
             self._wire_bytes += len(data)
-        else:
-            self._head_bytes += len(data)
+            self._parse(data)
+            return
+        self._head_bytes += len(data)
+        if self._phase == "head" and not self._head:
+            self._parse(data)  # The parser has the beginning of these headers.
+            return
+        if not self._head:
+            data = data.lstrip(b"\r\n")
+        searched = max(0, len(self._head) - 2)
+        self._head += data
+        if self._head and self.parser:
+            self._unset_keepalive_if_required()
+        if not self._has_turn:
+            if not self._is_paused and len(self._head) > self._limits.max_header_bytes:
+                self._is_paused = True
+                self.transport.pause_reading()
+        elif (
+            _BLANK_LINE.search(self._head, searched)
+            or _NO_METHOD.match(self._head)
+            or self._head_bytes > self._limits.max_header_bytes
+        ):
+            self._has_turn = False
+            self.server_state.turns.run(self.address, self._parse_head)
+        elif self._head and self._phase == "idle":
+            self._phase, self.since = "head", self.server_state.time()
+
+    def _parse_head(self) -> None:
+        """Parse the headers, and all that has followed them."""
+        if self._phase == "refused" or self.transport.is_closing():
+            return
+        data, self._head, self._has_turn = self._head, b"", True
+        if not self.parser:
+            transport = self.transport
+            super().__init__(*self._arguments)
+            super().connection_made(transport)
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -123,12 +193,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             overhead = self._head_bytes
         if overhead > self._limits.max_header_bytes:
             self._refuse("headers_too_large")
+        elif self._deferred and self.cycle.waiting_for_100_continue:
+            self.cycle.waiting_for_100_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_message_begin(self) -> None:
         """Start the time of the headers."""
         super().on_message_begin()
         if self._phase != "head":
-            self._phase, self._since = "head", self.loop.time()
+            self._phase, self.since = "head", self.server_state.time()
         self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -159,20 +232,35 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         self._phase, self._head_bytes = "body", 0
         self._wire_bytes = self._body_bytes = self._window_bytes = 0
-        self._since = self._window_start = self.loop.time()
+        self.since = self._window_start = self.server_state.time()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Call the application if the body is complete or large, else when it is."""
+        if cycle.more_body and len(cycle.body) < HIGH_WATER_LIMIT:
+            self._deferred = app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start_deferred(self) -> None:
+        app, self._deferred = self._deferred, None
+        if app:
+            super()._start_asgi_task(self.cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""
         self._body_bytes += len(body)
         self._window_bytes += len(body)
         super().on_body(body)
+        if len(self.cycle.body) >= HIGH_WATER_LIMIT:
+            self._start_deferred()
 
     def on_message_complete(self) -> None:
         """Wait for the next request."""
         super().on_message_complete()
+        self._start_deferred()
         self.server_state.uploading.pop(self, None)
         self._phase, self._head_bytes = "idle", 0
-        self._since = self.loop.time()
+        self.since = self.server_state.time()
         if self.cycle.response_complete:
             self.server_state.waiting[self] = None
 
@@ -180,7 +268,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Start the time of the next request, or of the rest of the body."""
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
-            self._since = self.loop.time()
+            self.since = self.server_state.time()
             self.server_state.forget(self)
             self.server_state.waiting[self] = None
 
@@ -193,7 +281,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         Args:
             now: time of the event loop.
         """
-        limits, seconds = self._limits, now - self._since
+        limits, seconds = self._limits, now - self.since
         if self._takes_too_long_to_read(now):
             self.abort()
         elif self.transport.is_closing():
@@ -205,9 +293,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if self.cycle.response_complete:
                 if seconds > limits.drain_seconds:
                     self.abort()
-            elif self._is_slow(now):
+            elif self._is_slow(now) or (self._deferred and seconds > limits.body_timeout):
                 self._refuse("slow_upload")
-        elif self._is_waiting() and seconds > limits.header_timeout:
+        elif self._has_turn and self._is_waiting() and seconds > limits.header_timeout:
             if self._phase == "head":
                 self._refuse("slow_headers")
             else:
@@ -240,8 +328,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Answer with an error, then discard all input until the client closes the connection."""
         self.server_state.count(reason)
         self.server_state.forget(self)
-        self._phase, self._since = "refused", self.loop.time()
-        self._unset_keepalive_if_required()
+        self._phase, self.since = "refused", self.server_state.time()
+        self._deferred = None
+        if self.parser:
+            self._unset_keepalive_if_required()
+            self.flow.resume_reading()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or self.pipeline:
@@ -249,23 +340,27 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        status, detail = _STATUSES[reason]
-        body = problem_details(status, detail.format(limits=self._limits), reason)
-        content = body.model_dump_json().encode()
-        headers = {
-            "content-type": MEDIA_TYPE,
-            "content-length": len(content),
-            "connection": "close",
-        }
-        if status == 503:
-            headers["retry-after"] = 1
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + content)
+        self.transport.write(_response(reason, self._limits))
         if reason == "full":
             # Other connections are waiting: do not linger.
             self.server_state.remove(self)
             self.transport.close()
             return
-        self.flow.resume_reading()
         self.transport.write_eof()
         self.server_state.waiting[self] = None
+
+
+@cache
+def _response(reason: Reason, limits: ConnectionLimits) -> bytes:
+    status, detail = _STATUSES[reason]
+    body = problem_details(status, detail.format(limits=limits), reason)
+    content = body.model_dump_json().encode()
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": len(content),
+        "connection": "close",
+    }
+    if status == 503:
+        headers["retry-after"] = 1
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[status] + lines.encode() + b"\r\n" + content

@@ -1,6 +1,8 @@
 """Time limits of a connection, on a clock of the test."""
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -57,10 +59,11 @@ class Connection:
     def __init__(self, limits):
         self.now = 100.0
         self.reasons = []
+        self.calls = 0
         self.answer = asyncio.Event()
         loop = asyncio.get_running_loop()
         config = uvicorn.Config(self.app, ws="none", interface="asgi3", log_config=None)
-        self.connections = Connections(limits, self.reasons.append)
+        self.connections = Connections(limits, self.reasons.append, self.time)
         self.create_task, self.call_later = loop.create_task, loop.call_later
         self.config = config
         self.protocol, self.transport = self.connect()
@@ -77,6 +80,7 @@ class Connection:
         return self.now
 
     async def app(self, scope, receive, send):
+        self.calls += 1
         await self.answer.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
@@ -93,7 +97,7 @@ class Connection:
         """Check the limits once a second, like the server."""
         for _ in range(seconds):
             self.now += 1
-            self.connections.sweep(self.now)
+            self.connections.sweep()
 
 
 LIMITS = ConnectionLimits()
@@ -130,6 +134,124 @@ def test_body_at_minimum_rate_is_taken():
 
         assert client.reasons == []
 
+    run(scenario, replace(LIMITS, body_timeout=60))
+
+
+def test_small_body_that_takes_too_long_is_refused():
+    async def scenario(client):
+        client.send(HEAD)
+        for _ in range(10):
+            client.send(b"a" * 1100)
+            client.wait(1)
+        assert client.reasons == []
+
+        client.wait(1)
+
+        assert client.reasons == ["slow_upload"]
+        await client.respond()
+        assert client.calls == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("head", "most"),
+    [
+        (b"Content-Length: 5000\r\n\r\n", b"a" * 4999),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"1388\r\n" + b"a" * 5000 + b"\r\n0\r\n"),
+    ],
+)
+def test_application_is_called_when_a_small_body_is_complete(head, most):
+    async def scenario(client):
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + most[:1000])
+        client.send(most[1000:])
+        await client.respond()
+        assert client.calls == 0
+
+        client.send(b"a" if b"Length" in head else b"\r\n")
+        await client.respond()
+
+        assert client.calls == 1
+        assert client.transport.written.startswith(b"HTTP/1.1 204")
+
+    run(scenario)
+
+
+def test_application_is_called_for_a_large_body():
+    async def scenario(client):
+        client.send(HEAD)
+        client.send(b"a" * 65_535)
+        await client.respond()
+        assert client.calls == 0
+
+        client.send(b"a")
+        await client.respond()
+
+        assert client.calls == 1
+
+    run(scenario)
+
+
+def test_expected_continue_is_sent_before_the_application_is_called():
+    async def scenario(client):
+        client.send(HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+
+        assert client.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"a" * 999_999)
+        await client.respond()
+        assert client.transport.written.count(b"HTTP/1.1 ") == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_head_may_arrive_in_parts(size):
+    request = b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def scenario(client):
+        for count in (1, 2):
+            for start in range(0, len(request), size):
+                client.send(request[start : start + size])
+            await client.respond()
+            assert client.transport.written.count(b"HTTP/1.1 204") == count
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"GET / HTTP/1.1\r\n", HEAD, HEAD + b"a" * 999_999, b"nonsense\r\n\r\n"]
+)
+def test_closed_connection_leaves_no_garbage(start):
+    async def scenario(client):
+        protocol, transport = client.connect()
+        client.protocol.connection_lost(None)
+        protocol.data_received(start)
+        await client.respond()
+        protocol.connection_lost(None)
+        await client.respond()
+        transport.close()
+        reference = weakref.ref(protocol)
+        gc.disable()
+        try:
+            del protocol
+            assert reference() is None
+        finally:
+            gc.enable()
+
+    run(scenario)
+
+
+def test_each_connection_is_checked_once_in_all_parts():
+    async def scenario(client):
+        others = [client.connect()[1] for _ in range(99)]
+        client.now += 11
+        closed = []
+        for _ in range(10):
+            client.connections.sweep(10)
+            closed.append(sum(transport.closing for transport in [client.transport, *others]))
+
+        assert closed == list(range(10, 101, 10))
+
     run(scenario)
 
 
@@ -159,6 +281,7 @@ def test_time_in_which_the_server_does_not_read_is_left_out():
 def test_unread_body_is_closed_soon_after_the_response():
     async def scenario(client):
         client.send(HEAD)
+        client.send(b"a" * 65_536)
         await client.respond()
         assert client.transport.written.startswith(b"HTTP/1.1 204")
         for _ in range(10):
@@ -267,6 +390,19 @@ def test_longest_waiting_connection_makes_room():
         assert not busy[1].closing
 
     run(scenario, replace(LIMITS, max_connections=3))
+
+
+def test_body_that_uploads_longest_makes_room():
+    async def scenario(client):
+        client.send(HEAD)
+        client.now += 1
+        _, idle = client.connect()
+        client.connect()
+
+        assert client.transport.aborted
+        assert not idle.aborted
+
+    run(scenario, replace(LIMITS, max_connections=2))
 
 
 def test_address_with_most_connections_makes_room():
