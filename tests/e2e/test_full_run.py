@@ -111,7 +111,7 @@ def test_run_can_load_older_versions(whole_run: Run) -> None:
 def test_killed_run_resumes(whole_run: Run, tmp_path: Path) -> None:
     place = Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
     photos = len(whole_run.place.photo_table())
-    small_steps = "--params=cleaning.photos.photos_per_batch=8"
+    small_steps = "--params=cleaning.photos.photos_per_batch=8,cleaning.photos.processes=0"
     with start_run(place, "--pipeline=cleaning", small_steps) as run:
         run.wait_for(lambda: bool(committed(Path(place.lake)).get("images.lance")))
         workers = psutil.Process(run.process.pid).children(recursive=True)

@@ -5,12 +5,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from fb_marketplace.compute.isolation import Isolation, Isolator, LostProcessError
 from fb_marketplace.errors import UserError
 
 ADDRESS: Final = "RAY_ADDRESS"
@@ -71,6 +72,7 @@ class RayEngine:
         function: Callable[[Any], Any],
         shards: Iterable[Any],
         sink: Callable[[Any], Any] | None,
+        isolation: Isolation[Any, Any] | None,
     ) -> Iterator[Any]:
         """Yield the result of each shard, after the sink, in any order.
 
@@ -80,16 +82,35 @@ class RayEngine:
         ray = self._connect()
         work = ray.put(_Work(function, sink, _versions()))
         task = ray.remote(_run).options(**self._options)
-        pending: list[Any] = []
+        pending: dict[Any, Any] = {}
+        isolator = Isolator(isolation and _with_sink(isolation, sink))
+
+        def run_alone(shard: Any) -> Any:
+            try:
+                return ray.get(task.options(max_retries=0).remote([work], shard))
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+                raise LostProcessError from error
+
+        def results() -> Iterator[Any]:
+            (done, *_), _ = ray.wait([*pending])
+            shard = pending.pop(done)
+            try:
+                result = ray.get(done)
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+                if isolation is None:
+                    raise
+            else:
+                yield result
+                return
+            yield from isolator.work(run_alone, shard)
+
         try:
             for shard in shards:
-                pending.append(task.remote([work], shard))
+                pending[task.remote([work], shard)] = shard
                 while len(pending) >= self._max_pending(ray):
-                    done, pending = ray.wait(pending)
-                    yield ray.get(done[0])
+                    yield from results()
             while pending:
-                done, pending = ray.wait(pending)
-                yield ray.get(done[0])
+                yield from results()
         except (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.OutOfMemoryError,
@@ -143,6 +164,15 @@ class RayEngine:
             self._limit = max(1, self._shards_per_core * cores)
             self._limit_time = time.monotonic()
         return self._limit
+
+
+def _with_sink(
+    isolation: Isolation[Any, Any], sink: Callable[[Any], Any] | None
+) -> Isolation[Any, Any]:
+    """Return a handling whose rejected rows go through a sink."""
+    if sink is None:
+        return isolation
+    return replace(isolation, reject=lambda shard: sink(isolation.reject(shard)))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -11,10 +11,13 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing import connection
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from fb_marketplace.compute.isolation import Isolation, Isolator, LostProcessError
 from fb_marketplace.compute.threads import available_cores
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ class Engine(Protocol):
         function: Callable[[Any], Any],
         shards: Iterable[Any],
         sink: Callable[[Any], Any] | None,
+        isolation: Isolation[Any, Any] | None,
     ) -> Iterator[Any]:
         """Yield the result of each shard, after the sink, in any order."""
 
@@ -79,6 +83,8 @@ def map_shards(
     *,
     max_workers: int = 0,
     threads: bool = False,
+    local: bool = False,
+    isolation: Isolation[Shard, Result] | None = None,
 ) -> Iterator[Any]:
     """Yield the result of a function for each shard, in any order.
 
@@ -93,25 +99,62 @@ def map_shards(
         max_workers: maximum number of workers; 0: one per core; 1: work in this process. An engine ignores
             other numbers than 1.
         threads: whether the function releases the GIL most of the time, so that threads are enough.
+        local: whether to work on this machine despite an engine.
+        isolation: handling of shards that end their process. It needs processes: one also with one core.
 
     Yields:
         The results.
+
+    Raises:
+        UserError: a shard ended its process in each attempt.
     """
-    if _engine is not None and max_workers != 1:
-        yield from _engine.map(function, shards, sink)
+    if _engine is not None and max_workers != 1 and not local:
+        yield from _engine.map(function, shards, sink, isolation)
         return
     workers = max_workers or available_cores()
-    if workers == 1:
+    if max_workers == 1 or (workers == 1 and isolation is None):
         yield from map(function, shards)
         return
     if threads:
         yield from _map(ThreadPoolExecutor(workers), function, shards, workers)
         return
+    remaining, isolator = iter(shards), Isolator(isolation)
+    while lost := (yield from _map(_processes(function, workers), _call, remaining, workers)):
+        with closing(_OneProcess(function)) as process:
+            for shard in lost:
+                yield from isolator.work(process.run, shard)
+
+
+def _processes(function: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor:
     # Never fork: a child forked after OpenMP or Lance has run hangs.
-    pool = ProcessPoolExecutor(
+    return ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _initialize_worker, (function,)
     )
-    yield from _map(pool, _call, shards, workers)
+
+
+class _OneProcess:
+    """Works on shards in a process of its own, a new one after each that ended."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._pool = _processes(function, 1)
+
+    def run(self, shard: Any) -> Any:
+        """Return the result of a shard.
+
+        Raises:
+            LostProcessError: the process ended.
+        """
+        try:
+            return self._pool.submit(_call, shard).result()
+        except BrokenProcessPool as error:
+            self.close()
+            self._pool = _processes(self._function, 1)
+            raise LostProcessError from error
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown()
 
 
 def shard_slices(
@@ -137,17 +180,32 @@ def shard_slices(
 
 def _map(
     pool: Executor, call: Callable[[Any], Any], shards: Iterable[Any], workers: int
-) -> Iterator[Any]:
-    pending: set[Future[Any]] = set()
+) -> Generator[Any, None, list[Any]]:
+    """Yield the results of shards, all of them unless a process ends; return the shards that it leaves."""
+    pending: dict[Future[Any], Any] = {}
+    lost: list[Any] = []
+
+    def results() -> Iterator[Any]:
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            shard = pending.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                lost.append(shard)
+            else:
+                yield future.result()
+
     try:
         for shard in shards:
-            pending.add(pool.submit(call, shard))
-            if len(pending) >= SHARDS_PER_WORKER * workers:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+            try:
+                pending[pool.submit(call, shard)] = shard
+            except BrokenProcessPool:
+                lost.append(shard)
+            if not lost and len(pending) >= SHARDS_PER_WORKER * workers:
+                yield from results()
+            if lost:
+                break
         while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+            yield from results()
+        return lost
     finally:
         # Wait for threads: they may use files that the caller closes next.
         pool.shutdown(wait=isinstance(pool, ThreadPoolExecutor), cancel_futures=True)

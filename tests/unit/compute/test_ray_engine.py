@@ -99,7 +99,7 @@ def run_with(monkeypatch):
         for name in (ray_engine.MEMORY_RETRIES, ray_engine.REQUEST_TIMEOUT):
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)
-        return list(RayEngine(**OPTIONS).map(str, [1], None))
+        return list(RayEngine(**OPTIONS).map(str, [1], None, None))
 
     return run
 

@@ -1,14 +1,18 @@
 import os
+import signal
 import threading
 import time
+from functools import partial
 from itertools import count
 
 import numpy as np
 import pytest
 
-from fb_marketplace.compute import shards
+from fb_marketplace.compute import isolation, shards
+from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.shards import PerProcess, map_shards, shard_slices, use_engine
 from fb_marketplace.compute.threads import available_cores
+from fb_marketplace.errors import UserError
 
 WORKERS = [{"max_workers": 1}, {"max_workers": 2}, {"max_workers": 2, "threads": True}]
 
@@ -26,6 +30,30 @@ def refuse_the_third(number):
     if number == 2:
         raise ValueError("the third")
     return number
+
+
+def crash_at_thirteen(numbers):
+    """End the process as a crash of a decoder does."""
+    if 13 in numbers:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return [(number, os.getpid()) for number in numbers]
+
+
+def crash_once(folder, numbers):
+    try:
+        (folder / "crashed").touch(exist_ok=False)
+    except FileExistsError:
+        return numbers
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+def halves(numbers):
+    middle = len(numbers) // 2
+    return (numbers[:middle], numbers[middle:]) if middle else ()
+
+
+ISOLATION = Isolation(halves, lambda numbers: [(numbers[0], "rejected")])
 
 
 class Opened:
@@ -112,8 +140,37 @@ def test_stopped_threads_end_their_shard_only():
     assert sorted(started) == sorted(finished) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_row_that_ends_its_process_is_rejected_alone(monkeypatch, cores):
+    monkeypatch.setattr(shards, "available_cores", lambda: cores)
+    numbers = [list(range(start, start + 8)) for start in range(0, 48, 8)]
+
+    parts = map_shards(crash_at_thirteen, numbers, isolation=ISOLATION)
+    results = dict(row for part in parts for row in part)
+
+    assert sorted(results) == list(range(48))
+    assert [number for number, process in results.items() if process == "rejected"] == [13]
+    assert os.getpid() not in results.values()
+
+
+def test_killed_process_loses_nothing(tmp_path):
+    numbers = [[number] for number in range(6)]
+
+    results = list(map_shards(partial(crash_once, tmp_path), numbers, max_workers=2))
+
+    assert sorted(results) == numbers
+
+
+@pytest.mark.parametrize("handling", [None, pytest.param(ISOLATION, marks=pytest.mark.slow)])
+def test_processes_that_always_end_are_an_error(monkeypatch, handling):
+    monkeypatch.setattr(isolation, "MAX_REJECTED", 0)
+
+    with pytest.raises(UserError, match="memory"):
+        list(map_shards(crash_at_thirteen, [[1, 13]], max_workers=2, isolation=handling))
+
+
 class FakeEngine:
-    def map(self, function, shards, sink):
+    def map(self, function, shards, sink, isolation):
         return ((sink(function(shard)), "engine") for shard in shards)
 
 
@@ -129,6 +186,10 @@ def test_engine_is_used_on_a_driver_with_one_core(engine, monkeypatch, max_worke
     monkeypatch.setattr(shards, "available_cores", lambda: 1)
 
     assert list(map_shards(abs, [-1], str, max_workers=max_workers)) == [("1", "engine")]
+
+
+def test_local_work_is_on_this_machine_despite_an_engine(engine):
+    assert list(map_shards(abs, [-1], str, threads=True, local=True)) == [1]
 
 
 def test_one_worker_is_this_process_despite_an_engine(engine):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.shards import map_shards, shard_slices
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.cleaning import CleaningParameters
@@ -96,9 +97,14 @@ def read_photos(
     shards = _photo_shards(
         matched_photos, new, keys, display_keys, is_stored, settings.photos_per_batch
     )
-    max_workers = 1 if len(new) <= settings.photos_per_batch else settings.processes
+    results = map_shards(
+        *(read, shards, sink),
+        max_workers=settings.processes,
+        local=len(new) <= settings.photos_per_batch,
+        isolation=Isolation(_halves, reject_photo),
+    )
     with Progress("photos read", len(keys), len(keys) - len(new)) as progress:
-        for rows in map_shards(read, shards, sink, max_workers=max_workers):
+        for rows in results:
             progress.advance(
                 max(len(rows.images), len(rows.display_photos)) + len(rows.rejected_photos)
             )
@@ -124,10 +130,6 @@ def read_photo_shard(
     Returns:
         The rows, by table.
     """
-    import pyarrow as pa
-
-    from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES, REJECTED_PHOTOS
-
     usable, renditions, unusable = [], [], []
     requests = [
         (PhotoFile(*(request[name] for name in FILE_COLUMNS)), request)
@@ -136,7 +138,6 @@ def read_photo_shard(
     files = [file for file, _ in requests if file.size <= limits.max_bytes]
     fetched = dict(zip(files, folder.fetch(files), strict=True))
     for file, request in requests:
-        source = {name: request[name] for name in ("key", *PHOTO_COLUMNS)}
         content = fetched.get(file)
         head = content[:HEAD_BYTES] if isinstance(content, bytes) else b""
         try:
@@ -144,11 +145,11 @@ def read_photo_shard(
         except (canonical.PhotoError, _NotAsListedError) as error:
             # A photo that lacks only its rendition stays. It is read again when the list of photos changes.
             if not request["is_stored"]:
-                unusable.append(source | {"head": head} | _rejection(request["key"], error))
+                unusable.append(_unusable(request, head, error))
             continue
         if not request["is_stored"]:
             usable.append(
-                source
+                _source(request)
                 | {
                     "source_sha256": sha256(data),
                     "format": photo.format,
@@ -169,11 +170,26 @@ def read_photo_shard(
                     "sha256": photo.display and sha256(photo.display),
                 }
             )
-    return PhotoRows(
-        pa.Table.from_pylist(usable, schema=IMAGES),
-        pa.Table.from_pylist(unusable, schema=REJECTED_PHOTOS),
-        pa.Table.from_pylist(renditions, schema=DISPLAY_PHOTOS),
-    )
+    return _photo_rows(usable, unusable, renditions)
+
+
+def reject_photo(shard: Rows) -> PhotoRows:
+    """Return the rows of a photo that ends the process that reads it.
+
+    Args:
+        shard: the photo, as :func:`read_photo_shard` takes it.
+    """
+    (request,) = shard.to_pylist()
+    if request["is_stored"]:
+        return _photo_rows([], [], [])
+    detail = "the process that reads it ends: its decoder crashes, or memory is short"
+    error = canonical.PhotoError("undecodable", detail)
+    return _photo_rows([], [_unusable(request, b"", error)], [])
+
+
+def _halves(shard: Rows) -> tuple[Rows, ...]:
+    middle = len(shard) // 2
+    return (shard.slice(0, middle), shard.slice(middle)) if middle else ()
 
 
 def _write_rows(rows: PhotoRows, sinks: Sequence[Callable[[Rows], Rows] | None]) -> PhotoRows:
@@ -200,6 +216,30 @@ def _read(
             f"listed with {file.size:,} bytes, but read {len(data):,}: the file changed during the run"
         )
     return canonical.read_photo(data, limits, display), data
+
+
+def _photo_rows(
+    usable: list[dict[str, Any]], unusable: list[dict[str, Any]], renditions: list[dict[str, Any]]
+) -> PhotoRows:
+    import pyarrow as pa
+
+    from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES, REJECTED_PHOTOS
+
+    return PhotoRows(
+        pa.Table.from_pylist(usable, schema=IMAGES),
+        pa.Table.from_pylist(unusable, schema=REJECTED_PHOTOS),
+        pa.Table.from_pylist(renditions, schema=DISPLAY_PHOTOS),
+    )
+
+
+def _source(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: request[name] for name in ("key", *PHOTO_COLUMNS)}
+
+
+def _unusable(
+    request: dict[str, Any], head: bytes, error: canonical.PhotoError | _NotAsListedError
+) -> dict[str, Any]:
+    return _source(request) | {"head": head} | _rejection(request["key"], error)
 
 
 def _rejection(key: str, error: canonical.PhotoError | _NotAsListedError) -> dict[str, str]:

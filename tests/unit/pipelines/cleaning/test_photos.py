@@ -1,4 +1,6 @@
 import io
+import os
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -31,6 +33,15 @@ class Watched:
     def fetch(self, files):
         self.asked += [file.key for file in files]
         return self.folder.fetch(files)
+
+
+class Crashing(PhotoSource):
+    """A folder with a file that ends the process that reads it, as a crash of a decoder does."""
+
+    def fetch(self, files):
+        if "crash.jpg" in {file.key for file in files}:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().fetch(files)
 
 
 @pytest.fixture
@@ -267,6 +278,21 @@ def test_many_processes_equal_one(matched, folder, changed, cleaning, draw_photo
     )
 
     assert one == two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("photos_per_batch", [2, 256])
+def test_photo_that_crashes_its_decoder_is_rejected_alone(
+    matched, folder, changed, cleaning, draw_photo, photos_per_batch
+):
+    photos = {name: draw_photo(number) for number, name in enumerate(["a", "b", "crash", "d"])}
+    changes = cleaning.photos.model_dump() | {"photos_per_batch": photos_per_batch}
+    source = Crashing(folder.folder.url)
+
+    _, usable, unusable = read(matched(**photos), source, changed("photos", **changes))
+
+    assert sorted(row["image_id"] for row in usable) == ["a", "b", "d"]
+    assert [(row["image_id"], row["reason"]) for row in unusable] == [("crash", "undecodable")]
 
 
 def test_no_photos_are_accepted(matched, folder, one_process):
