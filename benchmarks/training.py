@@ -26,7 +26,7 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
 from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
 from fb_marketplace.pipelines.vision.data.task import TrainingTask
-from fb_marketplace.pipelines.vision.models.backbones import BACKBONES
+from fb_marketplace.pipelines.vision.models.backbones import get_backbone
 from fb_marketplace.pipelines.vision.models.network import make_head, make_network, network_weights
 from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
 from fb_marketplace.pipelines.vision.training.linear_probe import (
@@ -104,17 +104,15 @@ def plain_loop(
 ) -> Callable[[], float]:
     """Return the plain loop over the same photos and blocks."""
     network, config = make_network(parameters, CLASSES), parameters.fine_tuning
-    backbone = BACKBONES[parameters.backbone]
+    backbone = get_backbone(parameters)
     network.to(memory_format=layout)  # type: ignore[call-overload]
-    frozen, trained = network.blocks(config.trainable_blocks)
-    for block in frozen:
-        block.requires_grad_(False)
+    network.freeze(config.trainable_blocks)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, config.learning_rate)
     loss_function = torch.nn.CrossEntropyLoss()
     steps = len(task.rows) // config.batch_size
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (backbone.mean, backbone.std))
-    side = parameters.input_side
+    side = backbone.side
 
     def as_tensor(jpeg: bytes) -> torch.Tensor:
         # As torchvision's ToTensor and Normalize: one channel after the other in memory.
@@ -131,9 +129,7 @@ def plain_loop(
 
     def epoch() -> float:
         started = time.perf_counter()
-        network.eval()
-        for module in (*trained, network.head):
-            module.train()
+        network.train()
         order = np.random.default_rng(0).permutation(len(task.rows))
         for step in range(steps):
             positions = order[step * config.batch_size : (step + 1) * config.batch_size]

@@ -104,7 +104,7 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         version = place.run(
             "--pipeline=vision",
             f"--params=vision.backbone=resnet50,vision.weights={path},"
-            f"vision.weights_sha256={digest},"
+            f"vision.weights_sha256={digest},vision.weights_license=bsd-3-clause,"
             "vision.fine_tuning.trainable_blocks=1,vision.embedding.layer=fc.1",
         )
         yield OfResnet50(Run(place, version), weights)

@@ -62,6 +62,9 @@ class FineTuningParameters(Parameters):
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
     head_learning_rate: Positive
+    layer_decay: Annotated[
+        float, Field(gt=0, le=1, description="of the learning rate, per block before the last")
+    ] = 1.0
     weight_decay: NotNegative
     dropout: Dropout
     warmup_fraction: Share
@@ -168,7 +171,10 @@ class VisionParameters(RetrainedParameters):
     backbone: str
     weights: str
     weights_sha256: str | None = None
-    input_side: Annotated[int, Field(ge=32, le=512)]
+    weights_license: Annotated[
+        str | None, Field(min_length=1, description="SPDX identifier; None: the publisher's")
+    ] = None
+    input_side: Annotated[int | None, Field(ge=32, le=1024, description="None: the backbone's own")]
     label_smoothing: Share
     class_weight_power: Share
     path_loss_weight: Annotated[
@@ -194,7 +200,7 @@ class VisionParameters(RetrainedParameters):
                 "1 or more, or embedding.layer to pool."
             )
         side = self.fine_tuning.augmentation.crop_size
-        if side > self.input_side:
+        if self.input_side is not None and side > self.input_side:
             raise ValueError(
                 f"fine_tuning.augmentation.crop_size is {side}; expected at most input_side, "
                 f"{self.input_side}"

@@ -174,6 +174,22 @@ class Abstention(_Frozen):
     error: float = Field(gt=0, lt=1)
 
 
+class PretrainedWeights(_Frozen):
+    """Weights of others that the encoder of photos was made from.
+
+    Attributes:
+        name: name of the network.
+        source: package, name in torchvision, address in the hub or name of the file.
+        sha256: digest of the file, if known.
+        license: the licence of the weights.
+    """
+
+    name: str
+    source: str
+    sha256: str | None = None
+    license: str
+
+
 class Manifest(_Frozen):
     """A release: its files with checksums, labels, metrics and canaries.
 
@@ -191,6 +207,7 @@ class Manifest(_Frozen):
         photos_version: ``canonical.VERSION`` of its photos.
         embedding_dimension: number of dimensions of an embedding; 0 without photo search.
         counts: numbers of photos, listings and files.
+        weights: pretrained weights that its encoder was made from.
         metrics: evaluation metrics, including the gate's report.
         canaries: photos with their outputs.
         text_canaries: texts with their outputs; at least one if the release supports text search.
@@ -208,6 +225,7 @@ class Manifest(_Frozen):
     photos_version: int
     embedding_dimension: int = Field(ge=0)
     counts: dict[str, int]
+    weights: tuple[PretrainedWeights, ...] = ()
     metrics: dict[str, JsonValue]
     canaries: tuple[Canary, ...]
     text_canaries: tuple[TextCanary, ...] = ()

@@ -1,7 +1,7 @@
 """Manifest of a release: artifacts with checksums, metrics, and canaries."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,6 +27,7 @@ from fb_marketplace_serving.release.manifest import (
     Canary,
     Manifest,
     Part,
+    PretrainedWeights,
     TextCanary,
     artifact_of,
 )
@@ -42,6 +43,7 @@ CANARY_NEIGHBORS: Final = 5
 def build_manifest(
     lake: Lake,
     encoder: FileRef | Skipped,
+    encoder_report: dict[str, Any] | Skipped,
     image_index: FileRef | Skipped,
     image_index_ids: FileRef | Skipped,
     listings: FileRef,
@@ -81,6 +83,7 @@ def build_manifest(
     Args:
         lake: the lake; artifact paths are relative to it.
         encoder: image encoder, ONNX.
+        encoder_report: source and licence of its pretrained weights.
         image_index: index of photos.
         image_index_ids: ids of its rows.
         listings: listing cards.
@@ -164,6 +167,7 @@ def build_manifest(
         {name: value for name, value in metrics.items() if not isinstance(value, Skipped)},
         parameters.canaries,
         lacks,
+        [] if isinstance(encoder_report, Skipped) else encoder_report["weights"],
     )
 
 
@@ -178,6 +182,7 @@ def describe_release(
     metrics: dict[str, Any],
     num_canaries: int,
     lacks: Mapping[Part, str] = MappingProxyType({}),
+    weights: Sequence[dict[str, Any]] = (),
 ) -> Manifest:
     """Build the manifest of a release. It supports text search if ``files`` has the artifacts for it.
 
@@ -192,6 +197,7 @@ def describe_release(
         metrics: metrics and gate report.
         num_canaries: number of canaries of each kind.
         lacks: the parts that the release lacks, with the reasons.
+        weights: fields of ``PretrainedWeights``.
     """
     index, dimension, canaries = Index.empty(), 0, list[Canary]()
     if "encoder" in files:
@@ -225,6 +231,7 @@ def describe_release(
             "products": len(set(index.product_ids)),
             "photo_files": len(photo_files),
         },
+        weights=tuple(PretrainedWeights.model_validate(values) for values in weights),
         metrics=metrics,
         canaries=tuple(canaries),
         text_canaries=tuple(text_canaries),

@@ -80,6 +80,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "lake",
                     "encoder",
+                    "encoder_report",
                     "image_index",
                     "image_index_ids",
                     "listings",

@@ -47,6 +47,13 @@ PRODUCTS = pd.DataFrame(
     }
 )
 
+WEIGHTS = {
+    "name": "timm/resnet18.a1_in1k",
+    "source": "https://huggingface.co/timm/resnet18.a1_in1k",
+    "sha256": None,
+    "license": "apache-2.0",
+}
+
 
 def parameters(canaries):
     return ReleaseParameters(
@@ -95,6 +102,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         existing[file.name] = len(file.data)
     return stored | {
         "lake": Lake(str(tmp_path)),
+        "encoder_report": {"weights": [WEIGHTS]},
         "vision_labels": ["Arts", "Home", "Sport"],
         "images": images,
         "content_digests": {"products": "abc", "images": "def"},
@@ -124,6 +132,7 @@ def test_server_opens_the_built_release(release_parts, tmp_path):
         "typical_prices": {"coverage": 0.8},
         "gate": {"rejected": []},
     }
+    assert [weights.model_dump() for weights in opened.manifest.weights] == [WEIGHTS]
     assert opened.manifest.abstention.threshold == 0.7
     assert opened.photos.read("photo 3") == photo_of(release_parts["images"], "photo 3")
     assert opened.search.listing_features.product_ids == ("p", "q")

@@ -34,6 +34,7 @@ def base_recipe(base_parameters) -> VisionParameters:
         VisionParameters.model_validate(base_parameters["vision"]),
         backbone="cnn",
         weights="none",
+        weights_license="apache-2.0",
         input_side=64,
         min_photos_per_path=4,
         head={"epochs": 8, "batch_size": 16, "learning_rate": 0.1},

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fb_marketplace.evaluation.console import format_estimate
 from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models.backbones import get_backbone
 
 SUBJECTS: Final = {
     "photos": "photo",
@@ -67,9 +68,12 @@ def write_model_card(
         assurance=f"{max(choice['assurance'] for choice in selected.values()):.0%}",
         abstention_table=_abstention_table(selected, test["abstention"]),
         sets_table=_sets_table(selected, test["abstention"]),
-        encoder_table=_parameter_table("", encoder_report),
+        encoder_table=_parameter_table(
+            "", {name: value for name, value in encoder_report.items() if name != "weights"}
+        ),
+        weights=_describe_weights(encoder_report["weights"]),
         error_rate=f"{1 - test['photos_top1']['value']:.0%}",
-        input_side=parameters.input_side,
+        input_side=get_backbone(parameters).side,
         random_top1=format_estimate(random["top1"]),
         honest_top1=format_estimate(honest["top1"]),
         difference=format_estimate(leakage_report["difference"]),
@@ -89,6 +93,16 @@ def _other_categories(
         f"Categories with fewer than {parameters.min_listings_per_category} listings are not classes: "
         f"{names}."
     )
+
+
+def _describe_weights(weights: list[dict[str, str | None]]) -> str:
+    texts = (
+        f"{one['name']}, from {one['source']}"
+        + (f" (sha256 `{one['sha256'][:12]}`)" if one["sha256"] else "")
+        + f", licence {one['license']}"
+        for one in weights
+    )
+    return "; ".join(texts) or "none, the network was trained from random weights"
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

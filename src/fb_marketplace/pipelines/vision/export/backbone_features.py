@@ -5,7 +5,7 @@ from typing import Final
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trunk
-from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
+from fb_marketplace.pipelines.vision.models.backbones import get_backbone, origin_of_weights
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.fingerprints import stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
@@ -32,7 +32,7 @@ def extract_backbone_features(
     """
     if not len(images):
         raise InsufficientDataError("there are no photos")
-    backbone = [parameters.backbone, origin_of_weights(parameters), parameters.input_side]
+    backbone = [parameters.backbone, origin_of_weights(parameters), get_backbone(parameters).side]
     stage = stage_digest(
         " ".join(map(str, backbone)),
         REVISION,

@@ -7,6 +7,7 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.task import num_classes
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
 from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
+from fb_marketplace.pipelines.vision.models.backbones import get_backbone
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
@@ -45,7 +46,7 @@ def extract_block_features(
     )
     # Without the file's metadata: it has the code revision, and features do not depend on that.
     weights = sha256(save(load(content)))
-    network_key = make_key(weights, parameters.backbone, parameters.input_side, stage)
+    network_key = make_key(weights, parameters.backbone, get_backbone(parameters).side, stage)
 
     def export() -> bytes:
         network = load_trained_network(content, num_classes(vision_labels), parameters)

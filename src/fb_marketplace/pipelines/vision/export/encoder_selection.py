@@ -16,7 +16,7 @@ from fb_marketplace.pipelines.vision.data.task import (
 )
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
-from fb_marketplace.pipelines.vision.models.backbones import METRIC, POOL
+from fb_marketplace.pipelines.vision.models.backbones import METRIC, POOL, describe_weights
 from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
@@ -114,16 +114,20 @@ def select_encoder(
     Without a classifier, whose accuracy int8 could lower, fp32 is served.
 
     Returns:
-        The encoder, and a report: accuracy of both, the drop by int8, and the cosine similarity of their
-        embeddings.
+        The encoder, and a report: source and licence of the pretrained weights, accuracy of both, the drop
+        by int8, and the cosine similarity of their embeddings.
     """
+    weights = describe_weights(parameters)
     if (
         isinstance(encoder_int8, Skipped)
         or isinstance(products, Skipped)
         or isinstance(vision_labels, Skipped)
     ):
         fp32, requested = encoder_fp32.read(), parameters.encoder.precision
-        return SelectedEncoder(fp32, {"precision": "fp32", "requested": requested, "photos": 0})
+        return SelectedEncoder(
+            fp32,
+            {"precision": "fp32", "requested": requested, "photos": 0, "weights": weights},
+        )
     photos = _photos_of_split(images, products, splits, "validation")
     classes = label_indices(photos["category"], vision_labels)
     graphs = {"fp32": encoder_fp32.read(), "int8": encoder_int8.read()}
@@ -149,6 +153,7 @@ def select_encoder(
         "precision": precision,
         "requested": config.precision,
         "photos": len(photos),
+        "weights": weights,
         "fp32": {"accuracy": round(accuracy["fp32"], 4), "bytes": len(graphs["fp32"])},
         "int8": {
             "accuracy": round(accuracy["int8"], 4),

@@ -1,19 +1,25 @@
 """The backbones by name: their blocks, pretrained weights and pixel normalization."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models import timm_networks
 from fb_marketplace.pipelines.vision.models.pretrained import (
     PackagedWeights,
     WeightSource,
     load_weights,
+    read_tensors,
     weight_source,
 )
+from fb_marketplace_serving.imaging.canonical import SIDE
 
 if TYPE_CHECKING:
     import torch
+
+    from fb_marketplace.pipelines.vision.models.trunks import BlockTrunk, TimmTrunk
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
@@ -24,29 +30,42 @@ class Backbone(NamedTuple):
     """A network without its classifier.
 
     Attributes:
-        make: builds the library's network with its own classifier and random weights.
-        blocks: splits that network into named blocks, from pixels to a feature map.
+        make: builds the library's network with random weights.
+        blocks: splits that network into named blocks, from pixels to a feature map; None for a network
+            of timm.
         features: size of the pooled features.
+        side: side of the photos that it reads, in pixels.
         mean: mean of each channel, for pixels in [0, 1].
         std: standard deviation of each channel.
         packaged: the Python package with its weights, if there is one.
         torchvision: name of its weights in torchvision, if there are any.
+        hub: repository of its weights in the Hugging Face Hub, if there is one.
+        license: licence of these weights, an SPDX identifier.
+        load: builds a network of timm with the tensors of a file.
         hidden: width of a hidden layer with ReLU before the classifier, whose output is then the
             embedding; 0: none.
     """
 
     make: "Callable[[], torch.nn.Module]"
-    blocks: "Callable[[Any], dict[str, torch.nn.Module]]"
+    blocks: "Callable[[Any], dict[str, torch.nn.Module]] | None"
     features: int
+    side: int = SIDE
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     packaged: PackagedWeights | None = None
     torchvision: str = ""
+    hub: str = ""
+    license: str | None = None
+    load: "Callable[[dict[str, torch.Tensor], str], torch.nn.Module] | None" = None
     hidden: int = 0
 
     def sources(self) -> tuple[str, ...]:
         """Return the sources of its weights, the default first."""
-        pretrained = [("package", self.packaged), ("torchvision", self.torchvision)]
+        pretrained = [
+            ("package", self.packaged),
+            ("torchvision", self.torchvision),
+            ("hub", self.hub),
+        ]
         return (*(name for name, weights in pretrained if weights), "none", "file")
 
 
@@ -120,6 +139,7 @@ def _efficientnet_lite(size: int, digest: str) -> Backbone:
             file=f"models/efficientnet-lite{size}-{digest[:8]}.pth",
             sha256=digest,
         ),
+        license="Apache-2.0",
     )
 
 
@@ -130,6 +150,7 @@ BACKBONES: Final = {
         blocks=_resnet_blocks,
         features=2048,
         torchvision="ResNet50_Weights.IMAGENET1K_V2",
+        license="BSD-3-Clause",
         hidden=1000,
     ),
     "mobilenet_v2": Backbone(
@@ -137,6 +158,7 @@ BACKBONES: Final = {
         blocks=_features_as_blocks,
         features=1280,
         torchvision="MobileNet_V2_Weights.IMAGENET1K_V2",
+        license="BSD-3-Clause",
     ),
     "efficientnet_lite0": _efficientnet_lite(
         0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -150,58 +172,149 @@ BACKBONES: Final = {
 }
 
 
+def get_backbone(parameters: VisionParameters) -> Backbone:
+    """Return the backbone that the parameters name, for photos of their side.
+
+    Raises:
+        UserError: there is no such backbone, or it cannot read photos of this side.
+    """
+    name = parameters.backbone
+    if name.startswith(timm_networks.PREFIX):
+        return _timm_backbone(parameters)
+    if name not in BACKBONES:
+        raise UserError(
+            f"vision.backbone is '{name}'; expected one of {', '.join(BACKBONES)}, or timm/ and the "
+            "name of a network of timm"
+        )
+    backbone = BACKBONES[name]
+    return backbone._replace(side=parameters.input_side or backbone.side)
+
+
+def _timm_backbone(parameters: VisionParameters) -> Backbone:
+    name, config = parameters.backbone, timm_networks.timm_config(parameters.backbone)
+    side, training = parameters.input_side or config.input_size[-1], parameters.fine_tuning
+    crop_side = training.augmentation.crop_size
+    features = timm_networks.count_features(name, side)
+    if config.fixed_input_size and training.epochs and crop_side != side:
+        raise UserError(
+            f"vision.fine_tuning.augmentation.crop_size is {crop_side}, but {name} reads photos of one "
+            f"side; expected {side}, the input side. Set crop_size to {side}, or "
+            "vision.fine_tuning.epochs to 0"
+        )
+    return Backbone(
+        make=partial(timm_networks.create_network, name, side),
+        blocks=None,
+        features=features,
+        side=side,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        hub=config.hf_hub_id or "",
+        license=config.license,
+        load=partial(timm_networks.load_network, name, side),
+    )
+
+
 def check_backbone(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
     """Return the backbone and the source of its weights.
 
     Raises:
-        UserError: there is no such backbone or source.
+        UserError: there is no such backbone or source, or the licence of the weights is missing.
     """
-    if parameters.backbone not in BACKBONES:
-        raise UserError(
-            f"vision.backbone is '{parameters.backbone}'; expected one of {', '.join(BACKBONES)}"
-        )
-    backbone = BACKBONES[parameters.backbone]
-    return backbone, weight_source(
+    backbone = get_backbone(parameters)
+    source = weight_source(
         parameters.backbone,
         backbone.sources(),
         parameters.weights,
         parameters.weights_sha256,
     )
+    _license(backbone, source, parameters)
+    return backbone, source
+
+
+def _license(backbone: Backbone, source: WeightSource, parameters: VisionParameters) -> str | None:
+    if source.name == "none":
+        return None
+    known = parameters.weights_license or (None if source.name == "file" else backbone.license)
+    if known is None:
+        raise UserError(
+            f"vision.weights_license is missing; expected the licence of the weights from "
+            f"{source.url or source.name}, such as apache-2.0, for the model card and the manifest. Their "
+            "publisher states it"
+        )
+    return known
+
+
+def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]]:
+    """Return source and licence of the pretrained weights, for the model card and the manifest.
+
+    Returns:
+        For pretrained weights one entry: ``name`` of the backbone, ``source``, ``sha256`` if known, and
+        ``license``. None for random weights.
+
+    Raises:
+        UserError: there is no such backbone or source, or the licence of the weights is missing.
+    """
+    backbone, source = check_backbone(parameters)
+    names, digest = {"hub": f"https://huggingface.co/{backbone.hub}"}, source.sha256
+    names["torchvision"] = f"torchvision {backbone.torchvision}"
+    # Without its folder: a path tells nothing to others.
+    names["file"] = f"file {source.url.rpartition('/')[2]}"
+    if source.name == "package" and backbone.packaged is not None:
+        names["package"] = f"package {backbone.packaged.package}"
+        digest = backbone.packaged.sha256
+    if source.name == "none":
+        return []
+    return [
+        {
+            "name": parameters.backbone,
+            "source": names[source.name],
+            "sha256": digest,
+            "license": _license(backbone, source, parameters),
+        }
+    ]
 
 
 def origin_of_weights(parameters: VisionParameters) -> str:
-    """Return an identifier of the weights: a digest, torchvision's name, or a seed.
+    """Return an identifier of the weights: a digest, a name in torchvision or the hub, or a seed.
 
     Raises:
-        UserError: there is no such backbone or source.
+        UserError: there is no such backbone or source, or the licence of the weights is missing.
     """
     backbone, source = check_backbone(parameters)
     if source.name == "package" and backbone.packaged is not None:
         return backbone.packaged.sha256
     if source.name == "torchvision":
         return backbone.torchvision
-    return source.sha256 or f"seed {parameters.seed}"
+    return source.sha256 or (backbone.hub if source.name == "hub" else f"seed {parameters.seed}")
 
 
-def build_backbone(parameters: VisionParameters) -> "torch.nn.Sequential":
+def build_backbone(parameters: VisionParameters) -> "BlockTrunk | TimmTrunk":
     """Build a backbone: float32 (n, 3, side, side) in, pooled features, float32 (n, features), out.
 
-    Its children are its blocks by name, then the pooling. Random weights come from ``parameters.seed``.
+    Random weights come from ``parameters.seed``.
 
     Raises:
         UserError: there is no such backbone, or its weights are missing or not as expected.
     """
     import torch
 
+    from fb_marketplace.pipelines.vision.models.trunks import BlockTrunk, TimmTrunk
+
     backbone, source = check_backbone(parameters)
+    name = parameters.backbone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
-        network = backbone.make()
+        if backbone.load is not None and source.name != "none":
+            network = backbone.load(read_tensors(name, source), source.url)
+        else:
+            network = backbone.make()
+    if backbone.blocks is None:
+        return TimmTrunk(network).eval()
     if source.name != "none":
-        load_weights(network, parameters.backbone, source, backbone.packaged, backbone.torchvision)
-    trunk = torch.nn.Sequential()
-    for name, block in backbone.blocks(network).items():
-        trunk.add_module(name, block)
+        load_weights(network, name, source, backbone.packaged, backbone.torchvision)
+    trunk = BlockTrunk()
+    for block_name, block in backbone.blocks(network).items():
+        trunk.add_module(block_name, block)
     pooling = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     trunk.add_module(POOL, pooling)
     return trunk.eval()

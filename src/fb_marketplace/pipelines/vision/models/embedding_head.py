@@ -54,23 +54,19 @@ def pool_blocks(maps: dict[str, torch.Tensor], blocks: Sequence[str], p: float) 
 
 def block_names(network: Network, count: int) -> tuple[str, ...]:
     """Return the names of the last blocks; the last one is replaced by its pooling, ``pool``."""
-    blocks = [name for name, _ in network.trunk.named_children() if name != POOL]
-    return (*blocks[-count:-1], POOL)
+    return (*network.trunk.block_names[-count:-1], POOL)
 
 
-def block_slices(network: Network, blocks: Sequence[str], side: int = 64) -> dict[str, slice]:
+def block_slices(network: Network, blocks: Sequence[str]) -> dict[str, slice]:
     """Return the columns of each block in the output of :func:`pool_blocks`.
 
     Args:
         network: the network.
         blocks: names, as in :func:`pool_blocks`.
-        side: side of the photo for the trial run; widths do not depend on it.
     """
     with torch.no_grad():
-        photos, widths = torch.zeros((1, 3, side, side)), {}
-        for name, block in network.trunk.named_children():
-            photos = block(photos)
-            widths[name] = photos.shape[1]
+        maps = network.trunk.maps(torch.zeros((1, 3, network.side, network.side)))
+    widths = {name: features.shape[1] for name, features in maps.items()}
     ends = np.cumsum([widths[block] for block in blocks]).tolist()
     return {block: slice(end - widths[block], end) for block, end in zip(blocks, ends, strict=True)}
 
@@ -111,7 +107,7 @@ class Layer(torch.nn.Module):
                 f"vision.embedding.layer is '{METRIC}', but no head was trained. Set "
                 f"vision.embedding.epochs to 1 or more, or the layer to {POOL}."
             )
-        blocks = [name for name, _ in network.trunk.named_children()]
+        blocks = [*network.trunk.block_names, POOL]
         if layer not in (METRIC, HIDDEN, *blocks):
             raise UserError(
                 f"vision.embedding.layer is '{layer}'; expected one of {METRIC}, "

@@ -4,13 +4,13 @@ This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 import torch
 from torch.nn.functional import interpolate, normalize
 
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, build_backbone
+from fb_marketplace.pipelines.vision.models.backbones import build_backbone, get_backbone
 from fb_marketplace_serving.imaging.canonical import SIDE
 
 SCALE: Final = 8.0
@@ -93,15 +93,19 @@ class ClassificationHead(torch.nn.Module):
 
 
 class Network(torch.nn.Module):
-    """A backbone, ``trunk``, whose children are its blocks and the pooling; and a ``head``."""
+    """A backbone, ``trunk``, and a ``head``.
+
+    Attributes:
+        side: side in pixels that photos are resized to.
+    """
 
     def __init__(
         self, parameters: VisionParameters, classes: int, path_counts: Sequence[int] = ()
     ) -> None:
         """Create the backbone with its pretrained weights, and a head with random ones."""
         super().__init__()
-        backbone = BACKBONES[parameters.backbone]
-        self._side = parameters.input_side
+        backbone = get_backbone(parameters)
+        self.side = backbone.side
         self._mean, self._std = backbone.mean, backbone.std
         self.trunk = build_backbone(parameters)
         self.head = make_head(parameters, classes, path_counts)
@@ -109,10 +113,10 @@ class Network(torch.nn.Module):
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Resize and normalize canonical photos, uint8 (n, 256, 256, 3), for the backbone."""
         scaled = self.scale(pixels)
-        if self._side == SIDE:
+        if self.side == SIDE:
             return scaled
         return interpolate(
-            scaled, size=(self._side, self._side), mode="bilinear", align_corners=False
+            scaled, size=(self.side, self.side), mode="bilinear", align_corners=False
         )
 
     def scale(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -123,25 +127,30 @@ class Network(torch.nn.Module):
         )
         return (pixels.permute(0, 3, 1, 2).to(torch.float32) / 255 - mean) / std
 
-    def blocks(self, trainable: int) -> tuple[list[torch.nn.Module], list[torch.nn.Module]]:
-        """Split the blocks into frozen and trainable ones.
+    def freeze(self, trainable: int) -> None:
+        """Freeze the weights of all blocks but the last.
 
         Args:
-            trainable: number of trainable blocks, counted from the last; -1: all.
-
-        Returns:
-            The frozen blocks, and the trainable ones followed by the pooling.
+            trainable: number of trainable blocks; -1: all.
         """
-        children = list(self.trunk)
-        cut = 0 if trainable < 0 else max(0, len(children) - 1 - trainable)
-        return children[:cut], children[cut:]
+        blocks = self.trunk.block_weights()
+        first = 0 if trainable < 0 else max(0, len(blocks) - trainable)
+        for place, block in enumerate(blocks):
+            for weight in block:
+                weight.requires_grad_(place >= first)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the modules; frozen ones keep the statistics of their normalization."""
+        super().train(mode)
+        for module in self.trunk.modules():
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
 
     def maps(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the outputs of blocks by name, (n, channels, height, width); ``pool`` is (n, features)."""
-        outputs, photos = {}, self.prepare(pixels)
-        for name, block in self.trunk.named_children():
-            photos = outputs[name] = block(photos)
-        return outputs
+        return self.trunk.maps(self.prepare(pixels))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return class logits, (n, classes), for canonical photos, uint8 (n, 256, 256, 3)."""
@@ -163,7 +172,7 @@ def make_head(
         path_counts: number of paths of each class.
         hidden: width of the hidden layer; None: the backbone's own.
     """
-    backbone = BACKBONES[parameters.backbone]
+    backbone = get_backbone(parameters)
     width = backbone.hidden if hidden is None else hidden
     return ClassificationHead(backbone.features, width, classes, path_counts)
 

@@ -1,19 +1,23 @@
-"""Pretrained weights of a backbone: from a Python package, torchvision, a file or a URL."""
+"""Pretrained weights of a backbone: from a Python package, torchvision, the hub, a file or a URL."""
 
 import hashlib
 import importlib.util
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision.models.timm_networks import download_from_hub
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 DEFAULT: Final = "default"
-NAMED_SOURCES: Final = ("package", "torchvision", "none")
+NAMED_SOURCES: Final = ("package", "torchvision", "hub", "none")
 
 
 class PackagedWeights(NamedTuple):
@@ -28,8 +32,8 @@ class WeightSource(NamedTuple):
     """Source of weights.
 
     Attributes:
-        name: ``package``, ``torchvision``, ``file`` or ``none``.
-        url: path or URL of the file.
+        name: ``package``, ``torchvision``, ``hub``, ``file`` or ``none``.
+        url: path or URL of the file; empty for other sources.
         sha256: digest of the file, if given.
     """
 
@@ -47,15 +51,14 @@ def weight_source(
         backbone: name of the backbone.
         sources: sources available for the backbone, the default first.
         weights: ``default``, one of ``NAMED_SOURCES``, or the path or URL of a file.
-        sha256: digest of that file.
+        sha256: digest of that file, or of the file in the hub.
 
     Raises:
         UserError: there is no such source, or the digest of a file is missing.
     """
-    if weights == DEFAULT:
-        return WeightSource(sources[0])
-    if weights in sources and weights in NAMED_SOURCES:
-        return WeightSource(weights)
+    name = sources[0] if weights == DEFAULT else weights
+    if name in sources and name in NAMED_SOURCES:
+        return WeightSource(name, sha256=sha256 if name == "hub" else None)
     if weights in NAMED_SOURCES or not ("/" in weights or "." in weights):
         named = [name for name in sources if name in NAMED_SOURCES]
         raise UserError(
@@ -89,8 +92,25 @@ def load_weights(
     if source.name == "torchvision":
         weights = _downloaded(backbone, torchvision)
     else:
-        weights = _tensors(_file_bytes(source), source.url)
+        weights = read_tensors(backbone, source)
     _load_by_name(network, backbone, weights, source.url or torchvision)
+
+
+def read_tensors(backbone: str, source: WeightSource) -> "dict[str, torch.Tensor]":
+    """Read the named tensors of a file, or of the network's file in the hub.
+
+    Raises:
+        UserError: the file is missing, has another digest, or has no tensors.
+    """
+    if source.name != "hub":
+        return _tensors(_file_bytes(source), source.url)
+    content, name = download_from_hub(backbone)
+    digest = hashlib.sha256(content).hexdigest()
+    if source.sha256 is None:
+        logger.info("%s of %s has sha256 %s; vision.weights_sha256 pins it", name, backbone, digest)
+    else:
+        _checked(content, f"{name} of {backbone}", source.sha256, "check vision.weights_sha256")
+    return _tensors(content, name)
 
 
 def _load_by_name(

@@ -11,9 +11,13 @@ import torch
 
 
 def keep_depthwise_in_fp32(network: torch.nn.Module) -> None:
-    """Make the depthwise convolutions of a network compute in fp32 under autocast; keep layer names."""
+    """Make trainable depthwise convolutions compute in fp32 under autocast; keep layer names."""
     for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 1:
+        if (
+            isinstance(module, torch.nn.Conv2d)
+            and module.groups == module.in_channels > 1
+            and module.weight.requires_grad
+        ):
             kind: Any = type(module)
             module.__class__ = _in_fp32(kind)
 

@@ -21,6 +21,7 @@ from fb_marketplace.parameters.vision import FineTuningParameters, VisionParamet
 from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
 from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.network import (
+    Network,
     make_network,
     network_weights,
     path_counts_from_state,
@@ -92,16 +93,11 @@ def make_training_state(
     network = make_network(parameters, len(head.labels), path_counts_from_state(head.weights))
     network.head.load_state_dict(head.weights)
     network.head.dropout.p = config.dropout
-    for block in network.blocks(config.trainable_blocks)[0]:
-        block.requires_grad_(False)
+    network.freeze(config.trainable_blocks)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     use_training_precision(network, config.trainable_blocks)
-    trained = [weight for weight in network.trunk.parameters() if weight.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [weight for weight in trained if weight.ndim > 1]},
-        {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
-        {"params": list(network.head.parameters()), "lr": config.head_learning_rate},
-    ]
+    groups = _trunk_groups(network, config)
+    groups.append({"params": list(network.head.parameters()), "lr": config.head_learning_rate})
     optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
     for group in optimizer.param_groups:
         group["max_lr"] = group["lr"]
@@ -119,6 +115,24 @@ def make_training_state(
         network, multi_avg_fn=update_average, use_buffers=True
     )
     return checkpoints.TrainingState(network, average, optimizer)
+
+
+def _trunk_groups(network: Network, config: FineTuningParameters) -> list[dict[str, Any]]:
+    """Group the trainable weights of the trunk by learning rate; vectors have no weight decay."""
+    blocks = network.trunk.block_weights()
+    groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
+    rates = {
+        id(weight): config.learning_rate * config.layer_decay ** (len(blocks) - 1 - place)
+        for place, block in enumerate(blocks)
+        for weight in block
+    }
+    for weight in network.trunk.parameters():
+        if weight.requires_grad:
+            groups.setdefault((rates[id(weight)], weight.ndim <= 1), []).append(weight)
+    return [
+        {"params": weights, "lr": rate} | ({"weight_decay": 0.0} if is_vector else {})
+        for (rate, is_vector), weights in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 def _train(

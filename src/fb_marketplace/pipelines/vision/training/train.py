@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.vision.data.task import (
     data_digests,
     make_task,
 )
-from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
+from fb_marketplace.pipelines.vision.models.backbones import get_backbone, origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     HeadWeights,
     make_feature_set,
@@ -232,7 +232,7 @@ def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters)
         "transform": {
             "photos_version": canonical.VERSION,
             "photo_side": canonical.SIDE,
-            "input_side": parameters.input_side,
+            "input_side": get_backbone(parameters).side,
         },
         "data": data,
         "code_revision": code_revision(),

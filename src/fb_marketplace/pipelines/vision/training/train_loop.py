@@ -42,9 +42,7 @@ def train_epoch(
         The mean ``training_loss`` and the last ``learning_rate``.
     """
     config, network = parameters.fine_tuning, state.network
-    network.eval()
-    for module in (*network.blocks(config.trainable_blocks)[1], network.head):
-        module.train()
+    network.train()
     compute_loss = _make_batch_loss(task, state, parameters)
     classes = torch.from_numpy(task.classes).to(best_device())
     torch.manual_seed(parameters.seed * 100_003 + epoch)
@@ -87,7 +85,6 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of a batch after mixup, and the predicted classes."""
     config, device, network = parameters.fine_tuning, best_device(), state.network
-    frozen, trainable = network.blocks(config.trainable_blocks)
     share = sample_mixup_share(generator, config.mixup)
     order = torch.from_numpy(generator.permutation(len(batch.positions))).to(device)
     positions = batch.positions.to(device)
@@ -97,11 +94,7 @@ def _forward(
             photos = (share * photos + (1 - share) * photos[order]).contiguous(
                 memory_format=torch.channels_last
             )
-            for block in frozen:
-                photos = block(photos)
-        for block in trainable:
-            photos = block(photos)
-        embedded = network.head.embed(photos)
+        embedded = network.head.embed(network.trunk(photos))
         path_logits = network.head.path_logits(embedded).float()
     logits = network.head.class_logits(path_logits)
     loss = share * compute_loss(logits, path_logits, positions)

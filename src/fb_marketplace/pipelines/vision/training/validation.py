@@ -57,6 +57,6 @@ def read_logits(
 
 def use_training_precision(network: Network, trainable_blocks: int) -> None:
     """Make a network compute as in training, so that validation accuracies are comparable."""
+    network.freeze(trainable_blocks)
     if best_device().type == "cpu":
-        for block in network.blocks(trainable_blocks)[1]:
-            keep_depthwise_in_fp32(block)
+        keep_depthwise_in_fp32(network.trunk)

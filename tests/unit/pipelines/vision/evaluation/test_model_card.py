@@ -41,6 +41,14 @@ def card(metrics, base_parameters):
     }
     report = {
         "precision": "int8",
+        "weights": [
+            {
+                "name": "timm/resnet18.a1_in1k",
+                "source": "file weights.safetensors",
+                "sha256": "cd" * 32,
+                "license": "apache-2.0",
+            }
+        ],
         "fp32": {"bytes": 13},
         "int8": {"mean_cosine": np.float64(0.9971)},
     }
@@ -67,6 +75,7 @@ def test_pipe_in_table_cell_is_escaped():
         "1,234",
         "1.250",
         "It is served as\nint8",
+        "timm/resnet18.a1_in1k, from file weights.safetensors (sha256 `cdcdcdcdcdcd`), licence apache-2.0",
         "`int8.mean_cosine` | 0.9971",
         "0.625 [0.250, 0.750]",
         "42%",

@@ -25,6 +25,15 @@ def test_depthwise_convolution_is_exact_under_bf16(block):
         assert block[1](exact).dtype == torch.bfloat16
 
 
+def test_frozen_convolution_computes_in_bf16(block):
+    block[0].requires_grad_(False)
+
+    keep_depthwise_in_fp32(block)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block[0](torch.randn(2, 8, 6, 6)).dtype == torch.bfloat16
+
+
 def test_weight_names_are_unchanged(block):
     names = list(block.state_dict())
 

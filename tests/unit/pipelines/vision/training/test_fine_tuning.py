@@ -11,6 +11,7 @@ from fb_marketplace.pipelines.vision.models.network import make_head, network_we
 from fb_marketplace.pipelines.vision.training import fine_tuning, weight_candidates
 from fb_marketplace.pipelines.vision.training.fine_tuning import (
     fine_tune,
+    make_training_state,
 )
 from fb_marketplace.pipelines.vision.training.linear_probe import HeadWeights
 from fb_marketplace.pipelines.vision.training.weight_candidates import (
@@ -337,3 +338,13 @@ def test_ties_in_accuracy_are_broken_by_loss():
     candidates = [measured(0.75, 0.3), measured(0.75, 0.2), measured(0.75, 0.4)]
 
     assert select_best(candidates) == candidates[1]
+
+
+def test_layer_decay_lowers_the_rate_from_block_to_block(head, base_recipe, changed):
+    training = {"layer_decay": 0.5, "trainable_blocks": 2, "learning_rate": 0.1}
+    groups = make_training_state(head, changed(base_recipe, fine_tuning=training)).optimizer
+
+    rates = [(group["lr"], group["weight_decay"]) for group in groups.param_groups]
+    decay = base_recipe.fine_tuning.weight_decay
+    assert rates[:-1] == [(0.05, decay), (0.05, 0.0), (0.1, decay), (0.1, 0.0)]
+    assert rates[-1] == (base_recipe.fine_tuning.head_learning_rate, decay)

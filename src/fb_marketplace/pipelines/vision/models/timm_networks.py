@@ -1,0 +1,173 @@
+"""Networks of timm by name: configuration, and weights from the Hugging Face Hub or a file."""
+
+import contextlib
+import difflib
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+from fb_marketplace.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+PREFIX: Final = "timm/"
+
+HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
+"""Names of a file of weights in a repository of the hub, the preferred first."""
+
+MAX_REASON: Final = 300
+"""Maximum length of timm's reason in an error."""
+
+
+def timm_config(backbone: str) -> Any:
+    """Return timm's configuration of a network, a ``PretrainedCfg``.
+
+    Args:
+        backbone: ``timm/`` and a name of timm, with or without the tag of its weights.
+
+    Raises:
+        UserError: timm has no such network, or no such weights of it.
+    """
+    from fb_marketplace.ml.torchvision_compat import import_timm
+
+    timm, name = import_timm(), backbone.removeprefix(PREFIX)
+    config = None
+    if timm.is_model(name):
+        with contextlib.suppress(RuntimeError):  # of an unknown tag
+            config = timm.get_pretrained_cfg(name)
+    if config is None:
+        names = timm.list_models(include_tags=True) + timm.list_models()
+        similar = difflib.get_close_matches(name, names, n=3) or ["resnet50.a1_in1k"]
+        raise UserError(
+            f"vision.backbone is '{backbone}', but timm {timm.__version__} has no '{name}'; expected a "
+            f"name of `timm.list_models(include_tags=True)`, such as {', '.join(similar)}"
+        )
+    return config
+
+
+@functools.cache
+def count_features(backbone: str, side: int) -> int:
+    """Return the size of the pooled features of a network; its layers are built without memory.
+
+    Args:
+        backbone: the network.
+        side: side of the photos.
+
+    Raises:
+        UserError: the network has no feature maps, or cannot read photos of this side.
+    """
+    import torch
+
+    own_side = timm_config(backbone).input_size[-1]
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network: Any = create_network(backbone, side)
+            features, _ = network.forward_intermediates(torch.zeros((1, 3, side, side)))
+            network.group_matcher(coarse=True)
+            return int(network.forward_head(features, pre_logits=True).shape[1])
+    except Exception as error:  # each network of timm has its own errors
+        remedy = (
+            "choose a backbone that has feature maps"
+            if side == own_side
+            else f"set vision.input_side to {own_side}, the side in timm's configuration"
+        )
+        raise UserError(
+            f"{backbone} cannot read photos of {side} x {side} pixels ({_reason(error)}); {remedy}"
+        ) from error
+
+
+def create_network(backbone: str, side: int) -> "torch.nn.Module":
+    """Create a network without classifier, with random weights."""
+    network: torch.nn.Module = _create(backbone, side, num_classes=0)
+    return network
+
+
+def load_network(
+    backbone: str, side: int, tensors: "dict[str, torch.Tensor]", origin: str
+) -> "torch.nn.Module":
+    """Create a network without classifier, with the weights of a file.
+
+    timm converts the names of published files, and resizes position embeddings to ``side``.
+
+    Args:
+        backbone: the network.
+        side: side of the photos.
+        tensors: the weights by name, with or without classifier.
+        origin: source of the weights, for errors.
+
+    Raises:
+        UserError: a tensor of the network is missing or has another shape.
+    """
+    classifiers = timm_config(backbone).classifier or ""
+    classifier = classifiers if isinstance(classifiers, str) else classifiers[0]
+    # With the number of classes in the file, timm requires all tensors to be there.
+    classes = len(tensors.get(f"{classifier}.weight", ()))
+    overlay = {
+        "state_dict": tensors,
+        "num_classes": classes,
+        "label_offset": 0,
+        "custom_load": False,
+    }
+    try:
+        network: Any = _create(
+            backbone, side, num_classes=classes, pretrained=True, pretrained_cfg_overlay=overlay
+        )
+    except Exception as error:  # each network of timm has its own errors
+        raise UserError(
+            f"{origin} does not fit {backbone}: {_reason(error)}; expected the weights of this network. "
+            "Set vision.backbone to the one that they were saved from"
+        ) from error
+    network.pretrained_cfg.pop("state_dict")  # copies of the network would copy it
+    network.reset_classifier(0)
+    loaded: torch.nn.Module = network
+    return loaded
+
+
+def download_from_hub(backbone: str) -> tuple[bytes, str]:
+    """Download the weights of a network. A file in the hub's cache is not downloaded again.
+
+    Returns:
+        The content, and the name of the file.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such file.
+    """
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    config = timm_config(backbone)
+    preferred, *others = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
+    try:
+        return _download(backbone, config.hf_hub_id, preferred)
+    except UserError as error:
+        if not others or not isinstance(error.__cause__, RemoteEntryNotFoundError):
+            raise
+    return _download(backbone, config.hf_hub_id, others[0])
+
+
+def _download(backbone: str, hub_id: str, file: str) -> tuple[bytes, str]:
+    from pathlib import Path
+
+    from huggingface_hub import hf_hub_download
+
+    repository, _, revision = hub_id.partition("@")
+    try:
+        path = hf_hub_download(repository, file, revision=revision or None)
+    except Exception as error:  # the hub's HTTP client has its own errors
+        raise UserError(
+            f"weights of {backbone} could not be downloaded from https://huggingface.co/{repository} "
+            f"({type(error).__name__}); without a network, set vision.weights to a file, with "
+            "vision.weights_sha256 and vision.weights_license, or to none"
+        ) from error
+    return Path(path).read_bytes(), file
+
+
+def _create(backbone: str, side: int, **options: Any) -> Any:
+    from fb_marketplace.ml.torchvision_compat import import_timm
+
+    if timm_config(backbone).fixed_input_size:
+        options["img_size"] = side
+    return import_timm().create_model(backbone.removeprefix(PREFIX), **options)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:MAX_REASON]
