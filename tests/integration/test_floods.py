@@ -1,8 +1,8 @@
-"""Floods of photos, clicks and connections on a real server, while an honest client searches.
+"""Floods of photos, searches, clicks and connections on a real server, with an honest client meanwhile.
 
 `SECONDS=60 pytest -s -m 'slow or stress' tests/integration/test_floods.py` floods for longer. Server and
 clients have cores of their own. The honest client is a process of its own, so it waits for no other client.
-Prints the times of the searches with and without a flood.
+Prints the times of its requests with and without a flood.
 """
 
 import contextlib
@@ -61,13 +61,14 @@ async def main():
 asyncio.run(main())
 """
 
-SEARCHING = """
+ASKING = """
 import http.client, json, sys, time
 connection, answers = http.client.HTTPConnection(sys.argv[1], timeout=30), []
-end = time.monotonic() + float(sys.argv[2])
+end, method, path, content_type = time.monotonic() + float(sys.argv[2]), *sys.argv[3:]
+body = sys.stdin.buffer.read()
 while time.monotonic() < end:
     started = time.perf_counter()
-    connection.request("GET", "/search?q=red+lamp")
+    connection.request(method, path, body, {"Content-Type": content_type})
     response = connection.getresponse()
     response.read()
     answers.append((response.status, time.perf_counter() - started))
@@ -76,10 +77,14 @@ print(json.dumps(answers))
 """
 
 
-class Post(NamedTuple):
+class Request(NamedTuple):
+    method: str
     path: str
-    content_type: str
-    body: bytes
+    content_type: str = ""
+    body: bytes = b""
+
+
+SEARCH = Request("GET", "/search?q=red+lamp")
 
 
 class Connections(NamedTuple):
@@ -104,7 +109,7 @@ CONNECTION_FLOODS = {
 }
 
 
-class Search(NamedTuple):
+class Answer(NamedTuple):
     status: int
     seconds: float
 
@@ -133,30 +138,30 @@ def host(serve, shop, tmp_path):
             os.sched_setaffinity(0, cores)
 
 
-def search(host: str) -> list[Search]:
-    """Search twenty times a second on one connection."""
-    command = [sys.executable, "-c", SEARCHING, host, str(SECONDS)]
-    answers = subprocess.run(command, check=True, capture_output=True).stdout
-    return [Search(*answer) for answer in json.loads(answers)]
+def ask(host: str, request: Request) -> list[Answer]:
+    """Send a request twenty times a second on one connection."""
+    command = [sys.executable, "-c", ASKING, host, str(SECONDS), *request[:3]]
+    answers = subprocess.run(command, input=request.body, check=True, capture_output=True).stdout
+    return [Answer(*answer) for answer in json.loads(answers)]
 
 
-def upload(photo: bytes) -> Post:
+def upload(photo: bytes) -> Request:
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + photo + b"\r\n--x--\r\n"
-    return Post("/predict/image", "multipart/form-data; boundary=x", body)
+    return Request("POST", "/predict/image", "multipart/form-data; boundary=x", body)
 
 
-def click(host: str) -> Post:
+def click(host: str) -> Request:
     """Return a click on the first hit of a search."""
     connection = http.client.HTTPConnection(host, timeout=30)
-    connection.request("GET", "/search?q=red+lamp")
+    connection.request(SEARCH.method, SEARCH.path)
     answer = json.load(connection.getresponse())
     click = {"search_id": answer["search_id"], "product_id": answer["hits"][0]["product_id"]}
-    return Post("/clicks", "application/json", json.dumps(click).encode())
+    return Request("POST", "/clicks", "application/json", json.dumps(click).encode())
 
 
 @contextlib.contextmanager
-def flood(host: str, post: Post) -> Iterator[Counter[int]]:
+def flood(host: str, request: Request) -> Iterator[Counter[int]]:
     """Send a request again and again meanwhile; counts the statuses."""
     statuses, over = Counter(), threading.Event()
 
@@ -165,7 +170,8 @@ def flood(host: str, post: Post) -> Iterator[Counter[int]]:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         connection = http.client.HTTPConnection(host, timeout=30)
         while not over.is_set():
-            connection.request("POST", post.path, post.body, {"Content-Type": post.content_type})
+            headers = {"Content-Type": request.content_type}
+            connection.request(request.method, request.path, request.body, headers)
             response = connection.getresponse()
             response.read()
             statuses[response.status] += 1
@@ -197,25 +203,25 @@ def connection_flood(host: str, connections: Connections) -> Iterator[None]:
             process.kill()
 
 
-def percentile(answers: list[Search]) -> float:
+def percentile(answers: list[Answer]) -> float:
     seconds = sorted(answer.seconds for answer in answers)
     return seconds[len(seconds) * 99 // 100]
 
 
 @pytest.fixture
 def check(host, capsys):
-    """Return a function that searches under floods, prints the times, and checks the answers."""
+    """Return a function that asks under floods, prints the times, and checks the answers."""
 
-    def check(floods):
-        search(host)
-        quiet, lines, answered = search(host), [], {}
+    def check(request, floods):
+        ask(host, request)
+        quiet, lines, answered = ask(host, request), [], {}
         for name, context in floods.items():
             with context as statuses:
-                answers = search(host)
+                answers = ask(host, request)
             answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
             ratio = percentile(answers) / percentile(quiet)
             lines.append(
-                f"{name}: {answered[name]:.1%} of {len(answers)} searches answered, p99 "
+                f"{name}: {answered[name]:.1%} of {len(answers)} requests answered, p99 "
                 f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; "
                 f"{dict(statuses or {})}"
             )
@@ -228,11 +234,20 @@ def check(host, capsys):
 
 @pytest.mark.slow
 def test_searches_are_answered_under_floods_of_requests(host, check):
-    posts = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
+    requests = {name: upload(make()) for name, make in PHOTOS.items()} | {"clicks": click(host)}
 
-    check({name: flood(host, post) for name, post in posts.items()})
+    check(SEARCH, {name: flood(host, request) for name, request in requests.items()})
+
+
+@pytest.mark.slow
+def test_photos_are_answered_under_a_flood_of_searches(host, check):
+    photo = upload(written(picture((1600, 1200)), "JPEG"))
+
+    check(photo, {"searches": flood(host, SEARCH)})
 
 
 @pytest.mark.stress  # Takes half of the ports of this machine: servers of other tests might not start.
 def test_searches_are_answered_under_floods_of_connections(host, check):
-    check({name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()})
+    floods = {name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()}
+
+    check(SEARCH, floods)

@@ -10,7 +10,7 @@ application when the body is complete or large. Complete headers are parsed in f
 
 import re
 from asyncio import AbstractEventLoop, Transport
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Literal
 
 import httptools
@@ -152,9 +152,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if not self._is_paused and len(self._head) > self._limits.max_header_bytes:
                 self._is_paused = True
                 self.transport.pause_reading()
+        elif _NO_METHOD.match(self._head):
+            self._refuse("malformed")
         elif (
             _BLANK_LINE.search(self._head, searched)
-            or _NO_METHOD.match(self._head)
             or self._head_bytes > self._limits.max_header_bytes
         ):
             self._has_turn = False
@@ -182,8 +183,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # No WebSockets, no HTTP/2: the request was answered as plain HTTP/1.1.
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause.reason if isinstance(cause, _LimitError) else "malformed")
+            self._refuse(_reason(error))
             return
         if self._phase == "body":
             if not self.cycle.response_complete:
@@ -238,7 +238,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Call the application if the body is complete or large, else when it is."""
         if cycle.more_body and len(cycle.body) < HIGH_WATER_LIMIT:
             self._deferred = app
-        else:
+        else:  # It has waited for the response to an earlier request.
+            self.server_state.turns.run(self.address, partial(self._start_waiting, cycle, app))
+
+    def _start_waiting(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if not self.transport.is_closing():
             super()._start_asgi_task(cycle, app)
 
     def _start_deferred(self) -> None:
@@ -348,6 +352,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.server_state.waiting[self] = None
+
+
+def _reason(error: httptools.HttpParserError) -> Reason:
+    # Not where the error is caught: a variable with its cause would be a cycle of garbage.
+    cause = error.__context__
+    return cause.reason if isinstance(cause, _LimitError) else "malformed"
 
 
 @cache
