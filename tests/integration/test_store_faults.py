@@ -20,6 +20,7 @@ from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 from fb_marketplace_serving.storage import s3
 from fb_marketplace_serving.storage.lake import register_s3
+from fb_marketplace_serving.storage.lance_options import LANCE_DEFAULTS
 from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 pytestmark = pytest.mark.slow
@@ -187,7 +188,7 @@ def test_table_compacted_at_30_percent_faults_has_each_row_once(bucket, proxy):
 
 @pytest.mark.parametrize("fault", ["lost", "late_error", "hung"])
 def test_table_commit_with_lost_response_happens_once(bucket, proxy, fault, monkeypatch):
-    monkeypatch.setitem(filesystems.LANCE_DEFAULTS, "read_timeout", "500ms")
+    monkeypatch.setitem(LANCE_DEFAULTS, "read_timeout", "500ms")
     url = f"{bucket}/letters.lance"
     keyed_table.ensure_table(url, SCHEMA)
     keyed_table.insert(url, rows("a", "b"))
@@ -208,7 +209,7 @@ def test_table_commit_with_lost_response_happens_once(bucket, proxy, fault, monk
 
 
 def test_table_if_store_always_fails_gives_up(bucket, proxy, monkeypatch):
-    monkeypatch.setitem(filesystems.LANCE_DEFAULTS, "client_max_retries", "1")
+    monkeypatch.setitem(LANCE_DEFAULTS, "client_max_retries", "1")
     monkeypatch.setattr(retries, "LANCE_POLICY", replace(retries.LANCE_POLICY, max_attempts=2))
     url = f"{bucket}/letters.lance"
     keyed_table.ensure_table(url, SCHEMA)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from fb_marketplace.storage.filesystem import lance_options
 from fb_marketplace.storage.keys import KeyArray, Keys, as_mask
 from fb_marketplace.storage.retries import retry_on_store_error
+from fb_marketplace_serving.storage.lance_options import lance_options
 
 if TYPE_CHECKING:
     import lance

@@ -1,6 +1,6 @@
 """Retries of operations on Lance tables after failures of the store.
 
-Lance retries a request if that is safe (see ``filesystem.LANCE_DEFAULTS``). The PUT that creates a table
+Lance retries a request if that is safe (see ``lance_options.LANCE_DEFAULTS``). The PUT that creates a table
 version is not safe to repeat: if its response is lost, Lance cannot know whether the version exists, and
 gives up. A retry opens the table again, reads its state and does the remaining work. Operations on keyed
 tables are idempotent, because rows have keys.
