@@ -1,7 +1,7 @@
 """Parameters of the release pipeline."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,3 +21,18 @@ class ReleaseParameters(Parameters):
         float, Field(gt=0.5, lt=1, description="that an equally good release is accepted")
     ]
     seed: Annotated[int, Field(ge=0)]
+
+
+class SearchParameters(Parameters):
+    """The engine that servers search the vectors of a release with."""
+
+    engine: Annotated[
+        Literal["faiss", "lance"],
+        Field(
+            description="faiss: files that servers copy; lance: tables that they read from the lake"
+        ),
+    ]
+    min_indexed_vectors: Annotated[
+        int,
+        Field(ge=256, description="smaller Lance tables have no index: all vectors are compared"),
+    ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
+from fb_marketplace_serving.ann.candidate_source import CandidateSource
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
 from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
@@ -39,15 +40,16 @@ class Neighbors(NamedTuple):
 
 
 class Index:
-    """A FAISS index and the ids of its rows. Thread-safe.
+    """Vectors, in a FAISS index or another source, and the ids of their rows. Thread-safe.
 
     Attributes:
+        source: the vectors.
         image_ids: the photo of each row.
         product_ids: the listing of each row.
     """
 
     def __init__(
-        self, vectors: FaissIndex, image_ids: Sequence[str], product_ids: Sequence[str]
+        self, vectors: CandidateSource, image_ids: Sequence[str], product_ids: Sequence[str]
     ) -> None:
         """Join an index and its ids; see :meth:`build_flat` and :meth:`from_bytes`.
 
@@ -60,7 +62,7 @@ class Index:
                 f"found {counts[0]:,} vectors, {counts[1]:,} image ids and {counts[2]:,} product "
                 "ids; expected equal numbers. The index and its ids come from different versions."
             )
-        self._vectors = vectors
+        self.source = vectors
         self.image_ids = IdColumn.of(image_ids)
         self.product_ids = IdColumn.of(product_ids)
 
@@ -112,26 +114,37 @@ class Index:
         # A file is not hashed again: that would read all of it into memory.
         verified = None if isinstance(index, bytes) else index.sha256
         sha256 = verified or hashlib.sha256(content).hexdigest()
-        if sha256 != metadata[SHA256]:
-            raise IndexMismatchError(
-                f"found an index of {len(content):,} bytes, sha256 {sha256[:12]}…; its ids expect sha256 "
-                f"{metadata[SHA256][:12]}…. Use both files of one run of `kedro run --pipeline=indexing`."
-            )
+        _check_digest(metadata, sha256, f"an index of {len(content):,} bytes")
         vectors = FaissIndex.read(index) if isinstance(index, bytes) else FaissIndex.map(index)
-        shape = (str(len(vectors)), str(vectors.dimension))
-        if shape != (metadata[COUNT], metadata[DIMENSION]):
-            raise IndexMismatchError(
-                f"found {shape[0]} vectors of dimension {shape[1]}; their ids expect {metadata[COUNT]} of "
-                f"dimension {metadata[DIMENSION]}. Use both files of one run of "
-                "`kedro run --pipeline=indexing`."
-            )
+        _check_shape(metadata, vectors)
         return cls(vectors, image_ids, product_ids)
 
+    @classmethod
+    def from_table(
+        cls, table: CandidateSource, sha256: str, ids: Content, folder: Path | None = None
+    ) -> Self:
+        """Join a table of vectors and the ids of the index that they are from.
+
+        Args:
+            table: the vectors, in the order of the index.
+            sha256: checksum of the index.
+            ids: see :meth:`from_bytes`.
+            folder: folder for a private file that holds the ids; None to hold them in memory.
+
+        Raises:
+            IndexMismatchError: the ids cannot be read, or belong to another index.
+            OSError: the folder cannot be written, or the disk is full.
+        """
+        metadata, image_ids, product_ids = _read_ids(ids, folder)
+        _check_digest(metadata, sha256, "a table of an index")
+        _check_shape(metadata, table)
+        return cls(table, image_ids, product_ids)
+
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """Return the index in FAISS's format and its ids as Parquet; the same bytes each time."""
+        """Return a FAISS index in FAISS's format and its ids as Parquet; the same bytes each time."""
         import pyarrow as pa
 
-        index = self._vectors.write()
+        index = self._faiss.write()
         ids = pa.table(
             {
                 "image_id": self.image_ids.array,
@@ -148,13 +161,21 @@ class Index:
 
     @property
     def kind(self) -> Kind:
-        """Kind of the FAISS index."""
-        return self._vectors.kind
+        """Kind of a FAISS index."""
+        return self._faiss.kind
+
+    @property
+    def _faiss(self) -> FaissIndex:
+        if not isinstance(self.source, FaissIndex):
+            raise TypeError(
+                f"found vectors in a {type(self.source).__name__}; expected a FaissIndex"
+            )
+        return self.source
 
     @property
     def dimension(self) -> int:
         """Number of dimensions of a vector."""
-        return self._vectors.dimension
+        return self.source.dimension
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -198,7 +219,7 @@ class Index:
             )
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         allowed = None if filter is None else filter_to_rows(filter, len(self))
-        rows, distances = nearest_neighbors(self._vectors, queries, k, allowed)
+        rows, distances = nearest_neighbors(self.source, queries, k, allowed)
         return Neighbors(rows[0], distances[0]) if query.ndim == 1 else Neighbors(rows, distances)
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -217,7 +238,25 @@ class Index:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows: float32, (rows, dimension)."""
-        return self._vectors.vectors(rows)
+        return self.source.vectors(rows)
+
+
+def _check_digest(metadata: dict[bytes, str], sha256: str, name: str) -> None:
+    if sha256 != metadata[SHA256]:
+        raise IndexMismatchError(
+            f"found {name}, sha256 {sha256[:12]}…; its ids expect sha256 {metadata[SHA256][:12]}…. Use "
+            "both files of one run of `kedro run --pipeline=indexing`."
+        )
+
+
+def _check_shape(metadata: dict[bytes, str], vectors: CandidateSource) -> None:
+    shape = (str(len(vectors)), str(vectors.dimension))
+    if shape != (metadata[COUNT], metadata[DIMENSION]):
+        raise IndexMismatchError(
+            f"found {shape[0]} vectors of dimension {shape[1]}; their ids expect {metadata[COUNT]} of "
+            f"dimension {metadata[DIMENSION]}. Use both files of one run of "
+            "`kedro run --pipeline=indexing`."
+        )
 
 
 def _read_ids(

@@ -175,6 +175,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             manifest_sha256=pointer.manifest_sha256,
             encoder_threads=settings.encoder_threads,
             cache=settings.cache_dir,
+            vector_cache_bytes=settings.vector_cache_bytes,
         )
 
     def current() -> Pointer:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,9 @@ def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
 
 def manifest_artifacts(manifest: Manifest) -> list[Artifact]:
     """Return the distinct files that the manifest lists, without photo files."""
-    return list({artifact.path: artifact for artifact in manifest.artifacts.values()}.values())
+    tables = (table.files for table in manifest.vector_tables.values())
+    files = chain(manifest.artifacts.values(), *tables)
+    return list({artifact.path: artifact for artifact in files}.values())
 
 
 def read_verified(lake: Lake, artifact: Artifact) -> bytes:

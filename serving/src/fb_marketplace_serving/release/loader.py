@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.artifacts import cache_error, fetch_verified
 from fb_marketplace_serving.release.descriptions import Descriptions
 from fb_marketplace_serving.release.manifest import (
+    INDEXES,
     REPAIR,
     ArtifactName,
     Canary,
@@ -40,15 +43,13 @@ from fb_marketplace_serving.release.search_artifacts import (
     ArtifactMismatch,
     SearchArtifacts,
 )
+from fb_marketplace_serving.release.vector_tables import IndexLoader, open_vector_tables
 from fb_marketplace_serving.search.listings.listing import ListingTable, read_listings
 from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
 
 CACHE_VARIABLE: Final = "FB_CACHE_DIR"
-
-INDEXES: Final = ("image_index", "text_index", "text_to_image_index")
-"""Artifacts that FAISS reads."""
 
 Loaded = TypeVar("Loaded")
 
@@ -95,6 +96,7 @@ class Release:
         manifest_sha256: str | None = None,
         encoder_threads: int | None = None,
         cache: Path | None = None,
+        vector_cache_bytes: int = CACHE_BYTES,
     ) -> Self:
         """Open a release of a lake.
 
@@ -106,6 +108,7 @@ class Release:
             cache: folder for private copies of the files, which are mapped into memory. They have no names,
                 and are deleted with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
                 temporary files.
+            vector_cache_bytes: maximum size of the cached parts of Lance tables, if the release has any.
 
         Raises:
             ReleaseError: there is no such release, it is damaged, or a canary is not reproduced.
@@ -114,7 +117,13 @@ class Release:
         manifest = (
             read_current(lake) if version is None else read_manifest(lake, version, manifest_sha256)
         )
-        return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads, cache=cache)
+        return cls.from_manifest(
+            lake,
+            manifest,
+            encoder_threads=encoder_threads,
+            cache=cache,
+            vector_cache_bytes=vector_cache_bytes,
+        )
 
     def check_erasures(self, lake: Lake) -> None:
         """Check that the release holds nothing that was erased from its lake.
@@ -142,6 +151,7 @@ class Release:
         *,
         encoder_threads: int | None = None,
         cache: Path | None = None,
+        vector_cache_bytes: int = CACHE_BYTES,
     ) -> Self:
         """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))
@@ -155,6 +165,7 @@ class Release:
         except FileNotFoundError as error:
             raise cache_error(Path("temporary folder"), error) from error
         files = _fetch(lake, manifest, folder)
+        tables = open_vector_tables(lake, manifest, vector_cache_bytes)
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder, index = None, Index.empty()
@@ -162,7 +173,7 @@ class Release:
                 load_encoder = partial(Encoder.from_bytes, threads=encoder_threads)
                 encoder = _load_model(manifest, files, parsing, load_encoder, encoder_threads)
                 parsing = ("image_index", "image_index_ids")
-                index = _load_table(files, parsing, Index.from_bytes, folder)
+                index = _load_table(files, parsing, Index.from_bytes, folder, tables)
             parsing = ("listings",)
             listings = _load_table(files, parsing, read_listings, folder)
             parsing = ("release_photos",)
@@ -176,10 +187,10 @@ class Release:
             if manifest.is_searchable:
                 fields = {}
                 for field, (parsing, load) in (TABLES | MODELS).items():
-                    if not files.keys() >= set(parsing):
+                    if not files.keys() | tables.keys() >= set(parsing):
                         continue
                     fields[field] = (
-                        _load_table(files, parsing, load, folder)
+                        _load_table(files, parsing, load, folder, tables)
                         if field in TABLES
                         else _load_model(manifest, files, parsing, load)
                     )
@@ -205,20 +216,26 @@ class Release:
             provenance,
             search,
         )
-        problem = next(filter(None, (check(release) for check in _CHECKS)), None)
-        if problem:
-            raise ReleaseError(f"{file}: {problem}; {REPAIR}")
-        mismatch = _check_search(release)
-        release_pages()
-        if mismatch:
-            raise ReleaseError(
-                f"{_files(lake, manifest, mismatch.artifacts)}: {mismatch.message}; {REPAIR}"
-            )
+        _check(lake, release)
         return release
 
 
 def _files(lake: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str:
-    return " with ".join(lake.name(manifest.artifacts[name].path) for name in names)
+    return " with ".join(lake.name(manifest.path_of(name)) for name in names)
+
+
+def _check(lake: Lake, release: Release) -> None:
+    """Raise ReleaseError if the artifacts do not match, or a canary is not reproduced."""
+    manifest = release.manifest
+    problem = next(filter(None, (check(release) for check in _CHECKS)), None)
+    if problem:
+        raise ReleaseError(f"{lake.name(manifest_path(manifest.version))}: {problem}; {REPAIR}")
+    mismatch = _check_search(release)
+    release_pages()
+    if mismatch:
+        raise ReleaseError(
+            f"{_files(lake, manifest, mismatch.artifacts)}: {mismatch.message}; {REPAIR}"
+        )
 
 
 Check = Callable[[Release], str | None]
@@ -239,8 +256,11 @@ def _load_table(
     names: Sequence[ArtifactName],
     load: Callable[..., Loaded],
     folder: Path,
+    tables: Mapping[ArtifactName, IndexLoader] = MappingProxyType({}),
 ) -> Loaded:
-    """Load artifacts that stay in files. An index is mapped by FAISS, from its own file."""
+    """Load artifacts that stay in files. An index is mapped by FAISS, from its own file, or is a table."""
+    if names[0] in tables:
+        load, names = cast(Callable[..., Loaded], tables[names[0]]), names[1:]
     contents = (
         files[name] if name in INDEXES and len(files[name].content) else files[name].content
         for name in names

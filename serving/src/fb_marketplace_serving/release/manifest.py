@@ -49,6 +49,9 @@ SearchArtifact = Literal[
     "provenance",
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
+IndexArtifact = Literal["image_index", "text_index", "text_to_image_index"]
+INDEXES: Final[tuple[IndexArtifact, ...]] = get_args(IndexArtifact)
+"""Artifacts with vectors, which may be FAISS indexes or Lance tables."""
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
 """Artifacts of photo search. Listings, descriptions, measures and tables of photos are in every release."""
 PHOTO_TABLES: Final[tuple[PhotoArtifact, ...]] = ("release_photos", "release_display_photos")
@@ -117,6 +120,22 @@ class Artifact(_Frozen):
         if sha256 != self.sha256:
             return f"found sha256 {sha256[:12]}…; expected {self.sha256[:12]}…"
         return None
+
+
+class VectorTableFiles(_Frozen):
+    """A Lance table with the vectors of an index. Servers read it in place.
+
+    Attributes:
+        path: folder of the table, relative to the lake's root.
+        version: version of the table.
+        index_sha256: checksum of the FAISS index with the same vectors, which the ids refer to.
+        files: all files of the table.
+    """
+
+    path: Annotated[str, AfterValidator(_inside_the_lake)]
+    version: int = Field(ge=1)
+    index_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    files: tuple[Artifact, ...] = Field(min_length=1)
 
 
 class Canary(_Frozen):
@@ -199,8 +218,10 @@ class Manifest(_Frozen):
         created: time of creation, ISO 8601.
         code_revision: the commit that created it.
         data_digest: digest of its listings and photos.
-        artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``, but not those
-            of the parts that it lacks.
+        artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``, but neither
+            those of the parts that it lacks nor indexes that are tables.
+        search_engine: what servers search vectors with.
+        vector_tables: with ``lance``, the tables in place of the indexes.
         lacks: the parts that it lacks, each with the reason.
         labels: names of the classes, in the order of the probabilities; empty without category prediction.
         abstention: rule by which the category classifier abstains; None without category prediction.
@@ -219,6 +240,8 @@ class Manifest(_Frozen):
     code_revision: str
     data_digest: str
     artifacts: dict[ArtifactName, Artifact]
+    search_engine: Literal["faiss", "lance"] = "faiss"
+    vector_tables: dict[IndexArtifact, VectorTableFiles] = {}
     lacks: dict[Part, str] = {}
     labels: tuple[str, ...]
     abstention: Abstention | None
@@ -229,6 +252,12 @@ class Manifest(_Frozen):
     metrics: dict[str, JsonValue]
     canaries: tuple[Canary, ...]
     text_canaries: tuple[TextCanary, ...] = ()
+
+    def path_of(self, name: ArtifactName) -> str:
+        """Return the path of an artifact, or of the table in its place."""
+        if name in self.artifacts:
+            return self.artifacts[name].path
+        return {str(index): table.path for index, table in self.vector_tables.items()}[name]
 
     @property
     def is_searchable(self) -> bool:
@@ -242,15 +271,28 @@ class Manifest(_Frozen):
             *(SEARCH_ARTIFACTS if self.is_searchable else ()),
         }
         lacking = {name for part in self.lacks for name in PARTS[part]}
+        present: set[ArtifactName] = {*self.artifacts, *self.vector_tables}
         missing = [
             name
             for name in get_args(PhotoArtifact) + get_args(SearchArtifact)
-            if name in expected - lacking - self.artifacts.keys()
+            if name in expected - lacking - present
         ]
         if missing:
             raise ValueError(f"missing artifacts: {', '.join(missing)}")
-        if surplus := sorted(lacking & self.artifacts.keys()):
+        if surplus := sorted(lacking & present):
             raise ValueError(f"artifacts of parts that the release lacks: {', '.join(surplus)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_vectors_of_its_engine(self) -> Self:
+        wrong = set(INDEXES) & (
+            self.artifacts.keys() if self.search_engine == "lance" else self.vector_tables.keys()
+        )
+        if wrong:
+            raise ValueError(
+                f"found {', '.join(sorted(wrong))} in the format of another search engine; expected "
+                f"{self.search_engine}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.server.feedback_writer import FeedbackLimits, check_writable
 
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
         feedback_max_events_per_client: maximum searches and clicks that are recorded of a client in a day.
         cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
             needs space for two releases, on a disk. By default, the system's folder of temporary files.
+        vector_cache_bytes: maximum memory for parts of the Lance tables of a release, if it has any.
         log_level: debug, info (one line per request), warning or error.
     """
 
@@ -114,6 +116,7 @@ class Settings(BaseSettings):
         default=FeedbackLimits().max_events_per_client, ge=0
     )
     cache_dir: Path | None = None
+    vector_cache_bytes: int = Field(default=CACHE_BYTES, ge=1024 * 1024)
     log_level: LogLevel = "info"
 
     @model_validator(mode="before")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fb_marketplace.ann.vector_tables import WrittenTable
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.release import ReleaseParameters
@@ -29,6 +30,7 @@ from fb_marketplace_serving.release.manifest import (
     Part,
     PretrainedWeights,
     TextCanary,
+    VectorTableFiles,
     artifact_of,
 )
 from fb_marketplace_serving.search.listings.listing import read_listings
@@ -65,6 +67,7 @@ def build_manifest(
     relevance_model: FileRef | Skipped,
     price_insights: FileRef | Skipped,
     provenance: FileRef,
+    vector_tables: dict[str, WrittenTable],
     gate_verdict: dict[str, Any],
     abstention: dict[str, Any] | Skipped,
     vision_labels: list[str] | Skipped,
@@ -105,6 +108,7 @@ def build_manifest(
         relevance_model: predicts which listings are relevant to a search.
         price_insights: price intervals and insights.
         provenance: sources of each listing and photo.
+        vector_tables: tables in place of the indexes, by URL; empty if the search engine is ``faiss``.
         gate_verdict: report of the passed gate.
         abstention: confidence threshold of the classifier.
         vision_labels: classes of the classifier.
@@ -168,6 +172,7 @@ def build_manifest(
         parameters.canaries,
         lacks,
         [] if isinstance(encoder_report, Skipped) else encoder_report["weights"],
+        vector_tables,
     )
 
 
@@ -183,6 +188,7 @@ def describe_release(
     num_canaries: int,
     lacks: Mapping[Part, str] = MappingProxyType({}),
     weights: Sequence[dict[str, Any]] = (),
+    vector_tables: Mapping[str, WrittenTable] = MappingProxyType({}),
 ) -> Manifest:
     """Build the manifest of a release. It supports text search if ``files`` has the artifacts for it.
 
@@ -198,7 +204,12 @@ def describe_release(
         num_canaries: number of canaries of each kind.
         lacks: the parts that the release lacks, with the reasons.
         weights: fields of ``PretrainedWeights``.
+        vector_tables: tables in place of the indexes, by URL.
     """
+    tables = {
+        url.rpartition("/")[2]: make_vector_table(lake, url, table)
+        for url, table in vector_tables.items()
+    }
     index, dimension, canaries = Index.empty(), 0, list[Canary]()
     if "encoder" in files:
         index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())
@@ -216,7 +227,11 @@ def describe_release(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_revision=code_revision(),
         data_digest=make_key(content_digests["products"], content_digests["images"]),
-        artifacts={name: make_artifact(lake, file) for name, file in files.items()},
+        artifacts={
+            name: make_artifact(lake, file) for name, file in files.items() if name not in tables
+        },
+        search_engine="lance" if tables else "faiss",
+        vector_tables=tables,
         lacks=dict(lacks),
         labels=tuple(labels),
         abstention=(
@@ -244,10 +259,29 @@ def make_artifact(lake: Lake, file: FileRef) -> Artifact:
     Raises:
         ValueError: the file is not in the lake.
     """
+    return artifact_of(lake, _path(lake, file.url))
+
+
+def make_vector_table(lake: Lake, url: str, table: WrittenTable) -> VectorTableFiles:
+    """Build the entry of a table: its path in the lake, its version and its files with checksums.
+
+    Raises:
+        ValueError: the table is not in the lake.
+    """
+    path = _path(lake, url)
+    return VectorTableFiles(
+        path=path,
+        version=table.version,
+        index_sha256=table.index_sha256,
+        files=tuple(artifact_of(lake, file) for file in sorted(lake.find(path))),
+    )
+
+
+def _path(lake: Lake, url: str) -> str:
     root = f"{lake.url}/"
-    if not file.url.startswith(root):
-        raise ValueError(f"{file.url} is not in the lake {lake.url}")
-    return artifact_of(lake, file.url.removeprefix(root))
+    if not url.startswith(root):
+        raise ValueError(f"{url} is not in the lake {lake.url}")
+    return url.removeprefix(root)
 
 
 def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:

@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.release.build_manifest import build_manifest
+from fb_marketplace.pipelines.release.build_vector_tables import build_vector_tables
 from fb_marketplace.pipelines.release.case_metrics import collect_case_metrics
 from fb_marketplace.pipelines.release.gate import enforce_gate, evaluate_gate
 from fb_marketplace.pipelines.release.pack_photos import (
@@ -76,6 +77,12 @@ def create_pipeline() -> Pipeline:
                 name="enforce_gate",
             ),
             node(
+                build_vector_tables,
+                ["image_index", "text_index", "text_to_image_index", "params:search"],
+                "vector_tables",
+                name="build_vector_tables",
+            ),
+            node(
                 build_manifest,
                 [
                     "lake",
@@ -102,6 +109,7 @@ def create_pipeline() -> Pipeline:
                     "relevance_model",
                     "price_insights",
                     "provenance",
+                    "vector_tables",
                     "gate_verdict",
                     "abstention",
                     "vision_labels",

@@ -111,6 +111,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         "ranking_metrics": {"ndcg": 0.3},
         "price_insight_metrics": {"coverage": 0.8},
         "release_photo_files": existing,
+        "vector_tables": {},
         "gate_verdict": {"rejected": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
         "parameters": parameters(3),

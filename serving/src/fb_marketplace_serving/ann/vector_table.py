@@ -1,0 +1,229 @@
+"""Vectors in a Lance table, in a folder or a bucket.
+
+A search reads only what it needs: the parts of the table's index that it scans, and the vectors of the
+candidates. Both are cached in memory, up to a limit. So a server needs no copy of the vectors.
+
+The index of a table selects candidates by quantized vectors. :mod:`knn` then ranks them by their exact
+distances, as those of other sources. A filter is passed to Lance as a bitmap of the allowed rows, before
+rows are ranked. If it passes few rows, all of them are compared.
+"""
+
+import threading
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fb_marketplace_serving.ann.candidate_source import Rows
+from fb_marketplace_serving.storage.lance_options import lance_options
+
+VECTOR: Final = "vector"
+"""Column of the vectors. The table has no other, and row i of the release is row i of the table."""
+
+OVERSAMPLING: Final = 4
+"""Candidates whose exact distance is computed, as a multiple of the requested rows."""
+
+EXACT_ROWS: Final = 1_000
+"""If a filter passes at most this many rows, all of them are compared: an index would have about as many of
+them compared."""
+
+EXHAUSTIVE_SHARE: Final = 0.25
+EXHAUSTIVE_ROWS: Final = 100_000
+"""If at most this share of the rows, or at most this many, are searched, all clusters are. Otherwise Lance
+chooses the number of clusters."""
+
+CACHE_BYTES: Final = 512 * 1024 * 1024
+"""Default maximum size of the cached parts of all tables of a release."""
+
+METADATA_CACHE_BYTES: Final = 16 * 1024 * 1024
+
+_SPARSE_ROWS: Final = 4096
+"""Number of values up to which a container of a roaring bitmap lists them."""
+
+_NO_RUNS: Final = 12346
+"""First number of a serialized roaring bitmap without runs."""
+
+Matrix = NDArray[np.float32]
+
+
+class VectorTableError(ValueError):
+    """A table that does not exist, or is not one of vectors."""
+
+
+class VectorTable:
+    """The vectors of one version of a Lance table, as a candidate source. Thread-safe.
+
+    Lance is not fork-safe: a process that has opened a table must not fork.
+
+    Attributes:
+        dimension: number of dimensions of a vector.
+    """
+
+    def __init__(self, dataset: Any, cache_bytes: int = 0) -> None:
+        """Wrap an opened table; see :meth:`open`.
+
+        Args:
+            dataset: the ``lance.LanceDataset``.
+            cache_bytes: maximum size of the cached vectors.
+
+        Raises:
+            VectorTableError: it is not a table of vectors in one fragment without deleted rows.
+        """
+        fragments = dataset.get_fragments()
+        kind = dataset.schema.field(VECTOR).type if VECTOR in dataset.schema.names else None
+        self.dimension = int(getattr(kind, "list_size", 0))
+        if self.dimension < 1 or len(fragments) != 1 or fragments[0].deletion_file():
+            raise VectorTableError(
+                f"found a table with the columns {', '.join(dataset.schema.names)} in {len(fragments)} "
+                f"fragments; expected one fragment with the column {VECTOR}, without deleted rows"
+            )
+        self._dataset, self._count = dataset, int(dataset.count_rows())
+        self._is_indexed = bool(dataset.describe_indices())
+        self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
+
+    @classmethod
+    def open(cls, url: str, version: int, cache_bytes: int) -> Self:
+        """Open a version of a table. Credentials of S3 come from the environment.
+
+        Args:
+            url: path or URL of the table.
+            version: its version.
+            cache_bytes: maximum size of the cache, half of it for the index, half for vectors.
+
+        Raises:
+            VectorTableError: it is not a table of vectors.
+            ModuleNotFoundError: Lance is not installed.
+            OSError: it cannot be read.
+        """
+        import lance
+
+        try:
+            dataset = lance.dataset(
+                url,
+                version=version,
+                index_cache_size_bytes=cache_bytes // 2,
+                metadata_cache_size_bytes=METADATA_CACHE_BYTES,
+                storage_options=lance_options(url),
+            )
+        except ValueError as error:  # There is no table, or no such version.
+            raise VectorTableError(f"found no version {version} of a table: {error}") from error
+        return cls(dataset, cache_bytes // 2)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def top(self, query: Matrix, count: int, allowed: Rows | None = None) -> Rows:
+        """Return the nearest rows, and some more; see :meth:`CandidateSource.top`."""
+        available = self._count if allowed is None else len(allowed)
+        reach = OVERSAMPLING * count
+        if self._is_indexed and available > max(reach, EXACT_ROWS):
+            rows = self._scan_index(query, reach, allowed)
+            if len(rows) >= count:
+                return rows
+        return np.arange(self._count) if allowed is None else allowed
+
+    def within(self, query: Matrix, radius: float, allowed: Rows | None = None) -> Rows:
+        """Return all rows within a radius by exhaustive search; see :meth:`CandidateSource.within`."""
+        count = self._count if allowed is None else len(allowed)
+        return self._nearest(query, count, allowed, use_index=False, distance_range=(None, radius))
+
+    def vectors(self, rows: Rows) -> Matrix:
+        """Return a copy of some vectors: float32, (rows, dimension)."""
+        vectors, is_missing = self._cache.read(rows)
+        if is_missing.any():
+            missing = np.unique(rows[is_missing])
+            added = self._read(missing)
+            self._cache.add(missing, added)
+            vectors[is_missing] = added[np.searchsorted(missing, rows[is_missing])]
+        return vectors
+
+    def _scan_index(self, query: Matrix, count: int, allowed: Rows | None) -> Rows:
+        available = self._count if allowed is None else len(allowed)
+        is_few = available <= max(EXHAUSTIVE_SHARE * self._count, EXHAUSTIVE_ROWS)
+        return self._nearest(query, count, allowed, search_effort=1.0 if is_few else None)
+
+    def _nearest(self, query: Matrix, count: int, allowed: Rows | None, **options: Any) -> Rows:
+        from lance.dataset import ScannerBuilder
+
+        builder = ScannerBuilder(self._dataset).columns([]).with_row_id(True)
+        builder = builder.disable_scoring_autoprojection(True)
+        builder = builder.nearest(VECTOR, query[0], k=count, **options)
+        if allowed is not None:
+            builder = builder.row_addr_prefilter(allowlist=row_bitmap(allowed)).prefilter(True)
+        # The id of a row in the first fragment is its position.
+        ids = builder.to_scanner().to_table().column("_rowid").combine_chunks()
+        rows: Rows = np.from_dlpack(ids).astype(np.int64)
+        return rows
+
+    def _read(self, rows: Rows) -> Matrix:
+        column = self._dataset.take(rows, columns=[VECTOR]).column(VECTOR).combine_chunks()
+        values: NDArray[Any] = np.from_dlpack(column.flatten())
+        return values.astype(np.float32, copy=False).reshape(len(rows), self.dimension)
+
+
+class _VectorCache:
+    """The vectors that were read last, in a fixed amount of memory. The oldest are replaced first."""
+
+    def __init__(self, count: int, dimension: int, max_bytes: int) -> None:
+        slots = min(count, max_bytes // (4 * dimension))
+        self._vectors = np.empty((slots, dimension), np.float32)
+        self._slot_of_row = np.full(count, -1, np.int32)
+        self._row_of_slot = np.full(slots, -1, np.int64)
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def read(self, rows: Rows) -> tuple[Matrix, NDArray[np.bool_]]:
+        """Return the vectors of rows, and a mask of those that are not cached."""
+        vectors = np.empty((len(rows), self._vectors.shape[1]), np.float32)
+        with self._lock:
+            slots = self._slot_of_row[rows]
+            is_cached = slots >= 0
+            vectors[is_cached] = self._vectors[slots[is_cached]]
+        return vectors, ~is_cached
+
+    def add(self, rows: Rows, vectors: Matrix) -> None:
+        """Add the vectors of distinct rows."""
+        with self._lock:
+            is_new = np.flatnonzero(self._slot_of_row[rows] < 0)[: len(self._row_of_slot)]
+            if not len(is_new):
+                return
+            slots = (self._next + np.arange(len(is_new))) % len(self._row_of_slot)
+            replaced = self._row_of_slot[slots]
+            self._slot_of_row[replaced[replaced >= 0]] = -1
+            self._slot_of_row[rows[is_new]] = slots
+            self._row_of_slot[slots] = rows[is_new]
+            self._vectors[slots] = vectors[is_new]
+            self._next = int(slots[-1] + 1)
+
+
+def row_bitmap(rows: Rows) -> bytes:
+    """Return rows as a bitmap that Lance reads: a treemap with a roaring bitmap of the first fragment.
+
+    The format is https://github.com/RoaringBitmap/RoaringFormatSpec. Each container holds the rows with the
+    same upper 16 bits: a sorted list of the lower bits, or a mask if there are many.
+
+    Args:
+        rows: int64, (rows,), sorted and distinct, below 2^32.
+    """
+    keys = np.arange(rows[-1] // 65536 + 1) if len(rows) else np.empty(0, np.int64)
+    ends = np.searchsorted(rows, (keys + 1) * 65536)
+    counts = np.diff(ends, prepend=0)
+    keys, ends, counts = (values[counts > 0] for values in (keys, ends, counts))
+    containers = [
+        _container((rows[end - count : end] % 65536).astype("<u2"))
+        for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+    ]
+    sizes = np.array([len(container) for container in containers], np.int64)
+    head = np.array([_NO_RUNS, len(keys)], "<u4").tobytes()
+    head += np.stack([keys, counts - 1], axis=1).astype("<u2").tobytes()
+    offsets = len(head) + 4 * len(keys) + np.cumsum(sizes) - sizes
+    bitmap = b"".join([head, offsets.astype("<u4").tobytes(), *containers])
+    return np.array([1, 0, len(bitmap)], "<u4").tobytes() + bitmap
+
+
+def _container(values: NDArray[np.uint16]) -> bytes:
+    if len(values) <= _SPARSE_ROWS:
+        return values.tobytes()
+    mask = np.zeros(65536, np.bool_)
+    mask[values] = True
+    return np.packbits(mask, bitorder="little").tobytes()

@@ -1,0 +1,135 @@
+"""Lance tables as candidate sources: the same results as those of a scan."""
+
+import numpy as np
+import pytest
+from support.builders.brute_force import COUNT, DIMENSION, brute_force
+
+from fb_marketplace.ann.vector_tables import write_vector_table
+from fb_marketplace.parameters.release import SearchParameters
+from fb_marketplace_serving.ann import vector_table
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.ann.vector_table import VectorTable, VectorTableError
+
+CACHE = 1 << 20
+
+
+def write(url, matrix, min_indexed=256):
+    parameters = SearchParameters(engine="lance", min_indexed_vectors=min_indexed)
+    return write_vector_table(str(url), FaissIndex(flat_index([matrix])), parameters)
+
+
+@pytest.fixture(scope="module", params=[256, COUNT + 1], ids=["indexed", "small"])
+def table(request, matrix, tmp_path_factory):
+    url = tmp_path_factory.mktemp("tables") / "table"
+    return VectorTable.open(str(url), write(url, matrix, request.param), CACHE)
+
+
+@pytest.fixture
+def index(table):
+    names = [f"i{row}" for row in range(COUNT)]
+    return Index(table, names, names)
+
+
+@pytest.mark.parametrize("k", [1, 10, 300])
+def test_search_returns_nearest_rows(index, matrix, queries, k):
+    for query in queries[:20]:
+        rows, distances = index.search(query, k)
+        expected, expected_distances = brute_force(matrix, query, k)
+
+        assert rows.tolist() == expected.tolist()
+        np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
+def test_filtered_search_has_all_nearest_rows(index, matrix, queries, share, monkeypatch):
+    monkeypatch.setattr(vector_table, "EXACT_ROWS", 20)
+    keep = np.random.default_rng(4).random(COUNT) < share
+
+    for query in queries[:20]:
+        expected = brute_force(matrix, query, 10, keep)[0].tolist()
+        assert index.search(query, 10, keep).rows.tolist() == expected
+
+
+def test_filter_of_distant_rows_returns_nearest_of_them(index, matrix):
+    distances = ((matrix - matrix[7]) ** 2).sum(axis=1)
+    keep = distances > np.quantile(distances, 0.6)
+
+    expected = brute_force(matrix, matrix[7], 10, keep)[0].tolist()
+    assert index.search(matrix[7], 10, keep).rows.tolist() == expected
+
+
+def test_search_returns_all_copies_by_row(tmp_path):
+    matrix = np.repeat(np.eye(4, DIMENSION, dtype=np.float32), 500, axis=0)
+    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
+
+    rows = Index(table, [""] * 2000, [""] * 2000).search(matrix[700], 200).rows
+
+    assert rows.tolist() == list(range(500, 700))
+
+
+def test_within_returns_allowed_rows_in_radius(table, matrix, queries):
+    allowed = np.arange(0, COUNT, 3)
+    distances = ((matrix - queries[0]) ** 2).sum(axis=1)
+    radius = float(np.quantile(distances, 0.2))
+
+    expected = set(np.flatnonzero(distances < radius).tolist())
+    assert set(table.within(queries[:1], radius).tolist()) == expected
+    assert set(table.within(queries[:1], radius, allowed).tolist()) == expected & set(
+        allowed.tolist()
+    )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_bitmap_over_many_containers_passes_its_rows(tmp_path, share):
+    """Rows beyond 65,536 are in further containers, of lists or of masks."""
+    count = 200_000
+    table = VectorTable.open(
+        str(tmp_path / "t"), write(tmp_path / "t", np.zeros((count, 2), np.float32)), CACHE
+    )
+    allowed = np.flatnonzero(np.random.default_rng(0).random(count) < share)
+    allowed = allowed[(allowed < 65_536) | (allowed >= 131_072)]  # a container without rows
+
+    rows = table.within(np.zeros((1, 2), np.float32), 1.0, allowed)
+
+    np.testing.assert_array_equal(np.sort(rows), allowed)
+
+
+@pytest.mark.parametrize("slots", [0, 1, 7, COUNT])
+def test_vectors_are_right_however_small_the_cache(tmp_path, matrix, slots):
+    version = write(tmp_path / "t", matrix, min_indexed=COUNT + 1)
+    table = VectorTable.open(str(tmp_path / "t"), version, 2 * 4 * DIMENSION * slots)
+    random = np.random.default_rng(1)
+
+    for _ in range(20):
+        rows = random.integers(COUNT, size=random.integers(1, 40))
+        np.testing.assert_array_equal(table.vectors(rows), matrix[rows])
+        assert (table._cache._slot_of_row >= 0).sum() <= slots
+
+
+def test_cached_vectors_are_not_read_again(tmp_path, matrix, monkeypatch):
+    version = write(tmp_path / "t", matrix)
+    table = VectorTable.open(str(tmp_path / "t"), version, CACHE)
+    table.vectors(np.arange(50))
+    monkeypatch.setattr(table, "_read", None)
+
+    np.testing.assert_array_equal(table.vectors(np.arange(49, 9, -1)), matrix[49:9:-1])
+
+
+def test_missing_table_or_version_is_named(tmp_path, matrix):
+    with pytest.raises(VectorTableError, match="no version 1"):
+        VectorTable.open(str(tmp_path / "none"), 1, CACHE)
+    version = write(tmp_path / "t", matrix)
+    with pytest.raises(VectorTableError, match=f"no version {version + 1}"):
+        VectorTable.open(str(tmp_path / "t"), version + 1, CACHE)
+
+
+def test_other_table_is_rejected(tmp_path):
+    import lance
+    import pyarrow as pa
+
+    lance.write_dataset(pa.table({"a": [1]}), str(tmp_path / "t"))
+
+    with pytest.raises(VectorTableError, match="columns a"):
+        VectorTable.open(str(tmp_path / "t"), 1, CACHE)

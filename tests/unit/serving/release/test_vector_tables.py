@@ -1,0 +1,127 @@
+"""Releases whose vectors are in Lance tables, in a folder or in a bucket."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from fb_marketplace.ann.vector_tables import WrittenTable, write_vector_table
+from fb_marketplace.parameters.release import SearchParameters
+from fb_marketplace.pipelines.release.build_manifest import make_vector_table
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.release.admin import export, verify
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import INDEXES, Manifest, ReleaseError
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
+
+PARAMETERS = SearchParameters(engine="lance", min_indexed_vectors=256)
+
+
+def with_tables(lake, manifest):
+    """Write tables in place of the indexes of a release, and return its manifest."""
+    tables = {}
+    for name in INDEXES:
+        file = manifest.artifacts[name]
+        url = lake.name(f"tables/{name}")
+        version = write_vector_table(url, FaissIndex.read(lake.read(file.path)), PARAMETERS)
+        tables[name] = make_vector_table(lake, url, WrittenTable(version, file.sha256))
+        lake.remove(file.path)
+    others = {name: file for name, file in manifest.artifacts.items() if name not in INDEXES}
+    changes = {"artifacts": others, "search_engine": "lance", "vector_tables": tables}
+    return Manifest.model_validate(manifest.model_dump() | changes)
+
+
+@pytest.fixture
+def original(tmp_path, make_release):
+    """The release with FAISS indexes, opened."""
+    return Release.from_manifest(Lake(str(tmp_path)), make_release("v1", searchable=True))
+
+
+@pytest.fixture
+def lance_lake(tmp_path, original):
+    """A lake with the same release, with tables."""
+    lake = Lake(str(tmp_path))
+    publish(lake, with_tables(lake, original.manifest))
+    return lake
+
+
+def assert_same_vectors(release, original):
+    for index, expected in (
+        (release.index, original.index),
+        (release.search.text_index, original.search.text_index),
+        (release.search.text_to_image_index, original.search.text_to_image_index),
+    ):
+        rows = np.arange(len(expected))
+        assert index.image_ids == expected.image_ids
+        np.testing.assert_array_equal(index.vectors(rows), expected.vectors(rows))
+        query = expected.vectors(rows[:1])[0]
+        assert index.search(query, 3).rows.tolist() == expected.search(query, 3).rows.tolist()
+
+
+def test_release_with_tables_has_same_vectors(lance_lake, original):
+    assert_same_vectors(Release.open(lance_lake.url), original)
+
+
+def test_release_with_tables_in_bucket_has_same_vectors(tmp_path, bucket, original):
+    lake, folder = Lake(bucket), Lake(str(tmp_path))
+    for path in folder.find():
+        lake.create(path, folder.read(path))
+    publish(lake, with_tables(lake, original.manifest))
+
+    assert_same_vectors(Release.open(bucket), original)
+
+
+def test_exported_release_with_tables_opens(lance_lake, original, tmp_path):
+    export(lance_lake, str(tmp_path / "exported"), None, print)
+
+    assert_same_vectors(Release.open(str(tmp_path / "exported")), original)
+
+
+def test_verify_names_damaged_file_of_table(lance_lake):
+    file = next(Path(lance_lake.url).glob("tables/text_index/data/*.lance"))
+    verify(lance_lake, None, print)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+    with pytest.raises(ReleaseError, match=rf"{file.name}.*sha256"):
+        verify(lance_lake, None, print)
+
+
+@pytest.mark.parametrize("size", [None, 7])
+def test_missing_or_short_file_of_table_is_named(lance_lake, size):
+    file = next(Path(lance_lake.url).glob("tables/image_index/data/*.lance"))
+    if size is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:size])
+
+    with pytest.raises(ReleaseError, match=rf"{file.name}: (not found|found 7)"):
+        Release.open(lance_lake.url)
+
+
+def test_release_with_tables_without_lance_names_extra(lance_lake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lance", None)
+
+    with pytest.raises(ReleaseError, match=r"fb-marketplace-serving\[lance\]"):
+        Release.open(lance_lake.url)
+
+
+def test_table_of_another_index_is_rejected(lance_lake):
+    manifest = Release.open(lance_lake.url).manifest
+    table = manifest.vector_tables["image_index"]
+    other = table.model_copy(update={"index_sha256": "0" * 64})
+    tables = manifest.vector_tables | {"image_index": other}
+
+    with pytest.raises(ReleaseError, match=r"tables/image_index .*000000"):
+        Release.from_manifest(lance_lake, manifest.model_copy(update={"vector_tables": tables}))
+
+
+def test_manifest_with_tables_of_another_engine_is_rejected(lance_lake):
+    values = Release.open(lance_lake.url).manifest.model_dump()
+
+    with pytest.raises(ValidationError, match="expected faiss"):
+        Manifest.model_validate(values | {"search_engine": "faiss"})
