@@ -87,10 +87,11 @@ def fit_kernel_regression(
 
     kernel = compute_kernel(inputs, inputs)
     mean = float(targets.mean())
-    inverse = _invert(_add_to_diagonal(kernel, penalty))
+    inverse = _invert(_add_to_diagonal(kernel.copy(), penalty))
     weights = inverse @ (targets - mean)
     errors = np.abs(leave_group_out_errors(inverse, weights, groups))
-    factor = cho_factor(_add_to_diagonal(kernel, error_penalty), overwrite_a=True)
+    del inverse
+    factor = cho_factor(_add_to_diagonal(kernel, error_penalty).T, lower=True, overwrite_a=True)
     mean_error = max(float(errors.mean()), MIN_ERROR)
     return KernelRegression(
         inputs, mean, weights, mean_error, cho_solve(factor, errors - mean_error)
@@ -140,17 +141,20 @@ def leave_group_out_errors(inverse: Floats, weights: Floats, groups: NDArray[Any
 
 
 def _add_to_diagonal(matrix: Floats, penalty: float) -> Floats:
-    penalized = matrix.copy()
-    penalized.flat[:: len(matrix) + 1] += penalty
-    return penalized
+    matrix.flat[:: len(matrix) + 1] += penalty
+    return matrix
 
 
 def _invert(matrix: Floats) -> Floats:
-    """Invert a symmetric positive definite matrix, in a third of the time of a general one."""
+    """Invert a symmetric positive definite matrix in place, in a third of the time of a general one."""
     from scipy.linalg import lapack
 
-    factor, _ = lapack.dpotrf(matrix, lower=1, overwrite_a=True)
-    lower, _ = lapack.dpotri(factor, lower=1, overwrite_c=True)
-    inverse: Floats = np.tril(lower)
-    inverse += np.tril(lower, -1).T
-    return inverse
+    # LAPACK copies other matrices than those in Fortran's order; a symmetric one is its own transpose.
+    factor, _ = lapack.dpotrf(matrix.T, lower=1, overwrite_a=True)
+    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=True)
+    for start in range(0, len(inverse), ROWS_PER_BATCH):
+        end = start + ROWS_PER_BATCH
+        inverse[start:end, end:] = inverse[end:, start:end].T
+        corner = inverse[start:end, start:end]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
+    return np.asarray(inverse)

@@ -67,6 +67,27 @@ def test_prediction_never_holds_the_full_kernel_matrix(inputs, targets):
         assert values == pytest.approx(few[repeats])
 
 
+def test_fit_holds_two_kernel_matrices(inputs, targets):
+    """Also checks that the weights solve the penalized system, where the matrix has several batches."""
+    repeats = np.arange(2 * ROWS_PER_BATCH + 10) % 60
+    many, size = _select(inputs, repeats), 8 * len(repeats) ** 2
+
+    tracemalloc.start()
+    model = fit_kernel_regression(many, targets[repeats], np.arange(len(repeats)), PENALTY, 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 2.7 * size  # besides, batches of rows
+    kernel = compute_kernel(many, many)
+    fitted = kernel @ model.weights + PENALTY * model.weights + model.mean
+    np.testing.assert_allclose(fitted, targets[repeats], atol=1e-6)
+    errors = kernel @ model.error_weights + 0.1 * model.error_weights + model.mean_error
+    expected = leave_group_out_errors(
+        np.linalg.inv(kernel + PENALTY * np.eye(len(kernel))), model.weights, np.arange(len(kernel))
+    )
+    np.testing.assert_allclose(errors, np.abs(expected), atol=1e-6)
+
+
 def test_errors_are_those_of_models_without_the_group(inputs, targets):
     groups = np.array(["pair", "pair", *map(str, range(58))])
     kernel = compute_kernel(inputs, inputs)
