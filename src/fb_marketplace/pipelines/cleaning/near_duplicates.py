@@ -369,14 +369,21 @@ class _NearestPhotos:
         """Return the pairs of rows, the smaller first, sorted: int64, (pairs, 2)."""
         entries = self._prune()
         rows = np.sort(np.stack([entries >> 40, entries & 0xFFFFFFFF], axis=1), axis=1)
-        keys = np.unique(rows[:, 0] << 32 | rows[:, 1])
+        keys = _sort_unique(rows[:, 0] << 32 | rows[:, 1])
         return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
 
     def _prune(self) -> NDArray[np.int64]:
         """Remove duplicates and all but the ``max_candidates`` most similar photos of each photo."""
-        entries = np.unique(np.concatenate(self._entries))
+        entries = _sort_unique(np.concatenate(self._entries))
         starts = np.flatnonzero(np.diff(entries >> 40, prepend=-1))
         rank = np.arange(len(entries)) - np.repeat(starts, np.diff(starts, append=len(entries)))
         entries = entries[rank < self._parameters.max_candidates]
         self._entries, self._size = [entries], 0
         return entries
+
+
+def _sort_unique(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort nonnegative values without repeats; np.unique hashes them, which takes ten times as long."""
+    values = np.sort(values)
+    different: NDArray[np.int64] = values[np.diff(values, prepend=-1) != 0]
+    return different
