@@ -1,4 +1,4 @@
-# What is built here: `server` (the default) and `pipelines`. See docs/operations.md.
+# What is built here: `server` (the default), `pipelines` and `ray`. See docs/operations.md and docs/cluster.md.
 #
 # BASE may be any Debian with python3.11, its venv and certificates of authorities, where no
 # registry is in reach: .ci/image makes one.
@@ -61,6 +61,15 @@ RUN --mount=type=secret,id=index,target=/run/secrets/index \
     "${VIRTUAL_ENV}/bin/python" -c 'import torch, fb_marketplace.pipeline_registry'
 
 
+FROM tools AS build-workers
+COPY ray.lock ./
+RUN --mount=type=secret,id=index,target=/run/secrets/index \
+    set -a; [ ! -e /run/secrets/index ] || . /run/secrets/index; \
+    /opt/tools/bin/uv venv --python python3.11 /opt/workers; \
+    VIRTUAL_ENV=/opt/workers /opt/tools/bin/uv pip install --require-hashes --no-deps -r ray.lock; \
+    echo /opt/workers/lib/python3.11/site-packages > /opt/ray.pth
+
+
 # LightGBM wants OpenMP of the system.
 FROM ${BASE} AS base
 # Of Debian only the newest version can be had, so that a pin would break the build within weeks.
@@ -88,6 +97,16 @@ WORKDIR /app
 USER 10001:10001
 ENTRYPOINT ["kedro"]
 CMD ["run"]
+
+
+# A member of a Ray cluster: `ray` starts in its lean environment, and the driver, `kedro`, imports Ray from there.
+FROM pipelines AS ray
+COPY --from=build-workers /opt/workers /opt/workers
+COPY --from=build-workers /opt/ray.pth /opt/venv/lib/python3.11/site-packages/
+ENV PATH=/opt/workers/bin:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    RAY_USAGE_STATS_ENABLED=0
+ENTRYPOINT []
+CMD ["ray", "start", "--help"]
 
 
 FROM base AS server

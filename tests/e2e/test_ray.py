@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ray_cluster, ray_work
+from support import compose_cluster, machines, ray_cluster, ray_work
 from support.kedro_project import BIN, PROJECT, Run
 
 WORKERS = os.environ.get("RAY_WORKERS", "")
@@ -27,10 +27,8 @@ DIGESTS = ("content_digests", "embeddings_report", "texts_report")
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     """The results of ``ray_work``."""
-    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(PROJECT / "tests")])
     printed = ray_cluster.beside_head(
-        *(WORKERS, str(BIN / "python"), ray_work.__file__),
-        environment=os.environ | {"PYTHONPATH": path},
+        *(WORKERS, str(BIN / "python"), ray_work.__file__), environment=_with_tests_on_path()
     )
     result: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return result
@@ -79,7 +77,7 @@ def test_run_with_killed_workers_has_the_digests_of_a_local_run(
 
     ray_cluster.beside_head(
         *(WORKERS, str(BIN / "kedro"), "run", "--env=ray_test"),
-        "--params=cleaning.photos.photos_per_batch=8",
+        "--params=cleaning.photos.photos_per_batch=8,cleaning.photos.processes=0",
         environment=place.environment | {ray_cluster.KILLS: "2"},
         cwd=place.clone,
     )
@@ -88,3 +86,31 @@ def test_run_with_killed_workers_has_the_digests_of_a_local_run(
     for name in DIGESTS:
         expected, actual = whole_run.json(name), place.json(name, version)
         assert actual.get("digest", actual) == expected.get("digest", expected), name
+
+
+@pytest.mark.slow
+def test_compose_services_run_the_pipelines_on_s3_and_serve_the_release(
+    whole_run: Run, tmp_path: Path
+) -> None:
+    clone = whole_run.place.clone
+    # The configuration of tests, as the one that the documents name.
+    conf = tmp_path / "clone"
+    shutil.copytree(clone, conf, ignore=shutil.ignore_patterns("data", ".git"))
+    shutil.copytree(clone / "conf" / "test", conf / "conf" / "ray", dirs_exist_ok=True)
+
+    printed = machines.isolated(
+        *(compose_cluster.__file__, WORKERS, str(conf)),
+        *(str(clone / whole_run.place.raw), str(tmp_path)),
+        environment=_with_tests_on_path(),
+        cwd=conf,
+    )
+
+    report = json.loads(printed.splitlines()[-1])
+    for name in DIGESTS:
+        expected, actual = whole_run.json(name), report[name]
+        assert actual.get("digest", actual) == expected.get("digest", expected), name
+
+
+def _with_tests_on_path() -> dict[str, str]:
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(PROJECT / "tests")])
+    return os.environ | {"PYTHONPATH": path}

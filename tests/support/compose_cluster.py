@@ -1,0 +1,154 @@
+"""The services of the compose files as processes on machines of their own. Run as a script."""
+
+import json
+import os
+import re
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+from support.kedro_project import BIN, PROJECT, Place
+from support.machines import NETWORK, Network, wait
+from support.seaweed import ACCESS_KEY, READER_KEY, READER_SECRET_KEY, SECRET_KEY, Seaweed
+
+FILES = ("docker-compose.yml", "serving/deploy/ray/docker-compose.yml")
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "READER_ACCESS_KEY_ID": READER_KEY,
+    "READER_SECRET_ACCESS_KEY": READER_SECRET_KEY,
+    "RAY_AUTH_TOKEN": "0123456789" * 4,
+    "FB_RAW": "s3://raw",
+    "FB_WORKER_CPUS": "1",
+}
+IMAGE = {"FB_HOST": "0.0.0.0", "FB_PORT": "8000", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Of the Dockerfile."""
+
+
+SUBMIT = (
+    *("ray", "job", "submit", "--", "kedro", "run", "--env=ray"),
+    "--params=cleaning.photos.photos_per_batch=8,cleaning.photos.processes=0",
+)
+"""Shards of a few photos: the sample would be one."""
+
+
+class Services:
+    """The services of both files, and the machines that they run on."""
+
+    def __init__(self, network: Network, workers: Path, clone: Path) -> None:
+        texts = [(PROJECT / name).read_text("utf-8") for name in FILES]
+        self._services: dict[str, Any] = {}
+        for text in texts:
+            self._services |= yaml.safe_load(_interpolate(text))["services"]
+        self.network, self._clone = network, clone
+        bin_folder = network.folder / "bin"
+        bin_folder.mkdir()
+        # The image's driver has Ray and the project; its workers have neither the project nor PYTHONPATH.
+        kedro = bin_folder / "kedro"
+        path = os.environ["PYTHONPATH"]
+        kedro.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {BIN}/kedro "$@"\n')
+        kedro.chmod(0o755)
+        folders = (bin_folder, workers.parent, BIN, "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+        self._path = os.pathsep.join(map(str, folders))
+        for name, service in self._services.items():
+            if "profiles" not in service:
+                for number in range(service.get("scale", 1)):
+                    network.add(f"{name}{number + 1}" if "scale" in service else name)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the environment of a service."""
+        return (
+            IMAGE
+            | self._services[name]["environment"]
+            | {
+                "PATH": self._path,
+                "HOME": str(self.network.folder),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+        )
+
+    def start(self, name: str, machine: str = "", default: str = "") -> None:
+        """Start a service on its machine."""
+        service, machine = self._services[name], machine or name
+        words = service.get("entrypoint", []) + service.get("command", default.split())
+        folder = self.network.folder / machine
+        words = [word.replace("/data", f"{folder}/data") for word in words]
+        words = [word.replace("/tmp/s3.json", f"{folder}/s3.json") for word in words]
+        (folder / "data").mkdir(exist_ok=True)
+        if service.get("restart") == "on-failure":
+            words = ["sh", "-c", 'until "$@"; do sleep 1; done', "sh", *words]
+        environment = self.environment(name)
+        if "FB_CACHE_DIR" in environment:
+            environment["FB_CACHE_DIR"] = str(folder)
+        self.network.start(machine, words, environment, self._clone)
+
+    def is_healthy(self, name: str) -> bool:
+        """Return whether the health check of a service succeeds."""
+        kind, *words = self._services[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(name, *words)
+
+    def run(self, name: str, *words: str) -> bool:
+        """Run a command on the machine of a service; return whether it succeeded."""
+        return self.network.run(name, [*words], self.environment(name), self._clone)
+
+
+def _interpolate(text: str) -> str:
+    """Fill in variables as compose does."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, default = match.groups()
+        assert name in VARIABLES or operator == "-", f"{name} has neither value nor default"
+        return VARIABLES.get(name, default)
+
+    return re.sub(r"(?<!\$)\$\{(\w+):([-?])([^}]*)\}", value, text).replace("$$", "$")
+
+
+def main(workers: str, clone: str, raw: str, folder: str) -> None:
+    """Run the pipelines of a clone as a job, and the server; print the digests as JSON.
+
+    Args:
+        workers: Python of the workers' environment.
+        clone: folder of the project.
+        raw: folder with the content of the raw bucket.
+        folder: empty folder.
+    """
+    network = Network(Path(folder))
+    services = Services(network, Path(workers), Path(clone))
+    services.start("s3")
+    wait(lambda: services.is_healthy("s3"), lambda: network.log("s3"))
+    store = Seaweed(f"http://{NETWORK}.{[*network.machines].index('s3') + 2}:8333", 0)
+    store.make_bucket("raw")
+    store.upload(Path(raw), "s3://raw")
+
+    services.start("head")
+    wait(lambda: services.is_healthy("head"), lambda: network.log("head"))
+    for machine in network.machines:
+        if machine.startswith("worker"):
+            services.start("worker", machine)
+    done = services.run("head", *SUBMIT)
+    assert done, network.log("head")
+
+    services.start("server", default="fb-serve run")
+    url = f"http://{NETWORK}.{[*network.machines].index('server') + 2}:8000"
+    wait(lambda: _status(f"{url}/readyz") == 200, lambda: network.log("server"))
+    network.check()
+    place = Place(Path(clone), "s3://raw", "s3://lake", store.environment)
+    (version,) = place.records()
+    names = ("content_digests", "embeddings_report", "texts_report")
+    report = {name: place.json(name, version) for name in names}
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as response:
+            return int(response.status)
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
