@@ -50,6 +50,14 @@ def test_task_that_always_ends_its_worker_is_an_error(report: dict[str, Any]) ->
     assert "3 times" in report["crash"]
 
 
+def test_row_that_ends_its_worker_is_rejected_alone(report: dict[str, Any]) -> None:
+    """The sink also gets the rejection."""
+    numbers = sorted(number for part in report["isolated"] for number in part)
+
+    assert numbers == sorted(-number if number == 5 else number for number in range(24))
+    assert all(part == sorted(part, reverse=True) for part in report["isolated"])
+
+
 def test_error_of_a_task_is_raised_to_the_caller(report: dict[str, Any]) -> None:
     assert "division by zero" in report["error"]
 
@@ -88,24 +96,28 @@ def test_run_with_killed_workers_has_the_digests_of_a_local_run(
         assert actual.get("digest", actual) == expected.get("digest", expected), name
 
 
+def run_services(local: Run, folder: Path) -> dict[str, Any]:
+    """Run the pipelines on the services of the compose files; return the report of ``compose_cluster``."""
+    source, clone = local.place.clone, folder / "clone"
+    # The configuration of tests, as the one that the documents name.
+    shutil.copytree(source, clone, ignore=shutil.ignore_patterns("data", ".git"))
+    shutil.copytree(source / "conf" / "test", clone / "conf" / "ray", dirs_exist_ok=True)
+    printed = machines.isolated(
+        *(compose_cluster.__file__, WORKERS, str(clone), str(source / local.place.raw)),
+        str(folder),
+        environment=_with_tests_on_path(),
+        cwd=clone,
+    )
+    report: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return report
+
+
 @pytest.mark.slow
 def test_compose_services_run_the_pipelines_on_s3_and_serve_the_release(
     whole_run: Run, tmp_path: Path
 ) -> None:
-    clone = whole_run.place.clone
-    # The configuration of tests, as the one that the documents name.
-    conf = tmp_path / "clone"
-    shutil.copytree(clone, conf, ignore=shutil.ignore_patterns("data", ".git"))
-    shutil.copytree(clone / "conf" / "test", conf / "conf" / "ray", dirs_exist_ok=True)
+    report = run_services(whole_run, tmp_path)
 
-    printed = machines.isolated(
-        *(compose_cluster.__file__, WORKERS, str(conf)),
-        *(str(clone / whole_run.place.raw), str(tmp_path)),
-        environment=_with_tests_on_path(),
-        cwd=conf,
-    )
-
-    report = json.loads(printed.splitlines()[-1])
     for name in DIGESTS:
         expected, actual = whole_run.json(name), report[name]
         assert actual.get("digest", actual) == expected.get("digest", expected), name

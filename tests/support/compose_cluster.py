@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import yaml
 from support.kedro_project import BIN, PROJECT, Place
-from support.machines import NETWORK, Network, wait
+from support.machines import Network, wait
 from support.seaweed import ACCESS_KEY, READER_KEY, READER_SECRET_KEY, SECRET_KEY, Seaweed
 
 FILES = ("docker-compose.yml", "serving/deploy/ray/docker-compose.yml")
@@ -27,11 +28,14 @@ IMAGE = {"FB_HOST": "0.0.0.0", "FB_PORT": "8000", "RAY_USAGE_STATS_ENABLED": "0"
 """Of the Dockerfile."""
 
 
-SUBMIT = (
-    *("ray", "job", "submit", "--", "kedro", "run", "--env=ray"),
+SUBMIT = ("ray", "job", "submit", "--", "env", "-C", "/app")
+RUN = (
+    *("kedro", "run", "--env=ray"),
     "--params=cleaning.photos.photos_per_batch=8,cleaning.photos.processes=0",
 )
 """Shards of a few photos: the sample would be one."""
+
+DIGESTS = ("content_digests", "embeddings_report", "texts_report")
 
 
 class Services:
@@ -66,6 +70,7 @@ class Services:
                 "PATH": self._path,
                 "HOME": str(self.network.folder),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "DO_NOT_TRACK": "1",
             }
         )
 
@@ -88,11 +93,12 @@ class Services:
         """Return whether the health check of a service succeeds."""
         kind, *words = self._services[name]["healthcheck"]["test"]
         assert kind == "CMD"
-        return self.run(name, *words)
+        return self.spawn(name, *words).wait() == 0
 
-    def run(self, name: str, *words: str) -> bool:
-        """Run a command on the machine of a service; return whether it succeeded."""
-        return self.network.run(name, [*words], self.environment(name), self._clone)
+    def spawn(self, name: str, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command in the container of a service."""
+        words = tuple(str(self._clone) if word == "/app" else word for word in words)
+        return self.network.start(name, [*words], self.environment(name), self._clone)
 
 
 def _interpolate(text: str) -> str:
@@ -119,26 +125,23 @@ def main(workers: str, clone: str, raw: str, folder: str) -> None:
     services = Services(network, Path(workers), Path(clone))
     services.start("s3")
     wait(lambda: services.is_healthy("s3"), lambda: network.log("s3"))
-    store = Seaweed(f"http://{NETWORK}.{[*network.machines].index('s3') + 2}:8333", 0)
+    store = Seaweed(f"http://{network.address('s3')}:8333", 0)
     store.make_bucket("raw")
     store.upload(Path(raw), "s3://raw")
+    place = Place(Path(clone), "s3://raw", "s3://lake", store.environment)
 
     services.start("head")
     wait(lambda: services.is_healthy("head"), lambda: network.log("head"))
     for machine in network.machines:
         if machine.startswith("worker"):
             services.start("worker", machine)
-    done = services.run("head", *SUBMIT)
-    assert done, network.log("head")
-
+    assert services.spawn("head", *SUBMIT, *RUN).wait() == 0, network.log("head")
     services.start("server", default="fb-serve run")
-    url = f"http://{NETWORK}.{[*network.machines].index('server') + 2}:8000"
+    url = f"http://{network.address('server')}:8000"
     wait(lambda: _status(f"{url}/readyz") == 200, lambda: network.log("server"))
-    network.check()
-    place = Place(Path(clone), "s3://raw", "s3://lake", store.environment)
     (version,) = place.records()
-    names = ("content_digests", "embeddings_report", "texts_report")
-    report = {name: place.json(name, version) for name in names}
+    report = {name: place.json(name, version) for name in DIGESTS}
+    network.check()
     sys.stdout.write(json.dumps(report) + "\n")
 
 

@@ -3,6 +3,7 @@
 import json
 import operator
 import os
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.ray_engine import RayEngine
 from fb_marketplace.compute.shards import PerProcess, map_shards, use_engine
 from fb_marketplace.errors import UserError
@@ -31,6 +33,24 @@ def kill_first_worker(folder: str, number: int) -> int:
 def kill_worker(_: int) -> None:
     """End the process."""
     os.kill(os.getpid(), 9)
+
+
+def crash_at_five(numbers: list[int]) -> list[int]:
+    """End the process as a crash of a decoder does."""
+    if 5 in numbers:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return numbers
+
+
+def halves(numbers: list[int]) -> tuple[list[int], ...]:
+    """Return two parts of the numbers, or none of a single one."""
+    middle = len(numbers) // 2
+    return (numbers[:middle], numbers[middle:]) if middle else ()
+
+
+def reject(numbers: list[int]) -> list[int]:
+    """Return the rejection of a number."""
+    return [-number for number in numbers]
 
 
 def open_and_return(value: PerProcess[list[int]], number: int) -> tuple[int, int]:
@@ -85,6 +105,13 @@ def main() -> None:
             "ahead": ahead,
             "killed": sorted(map_shards(partial(kill_first_worker, folder), range(6))),
             "crash": error_of(kill_worker, 0, UserError),
+            "isolated": sorted(
+                map_shards(
+                    *(crash_at_five, [list(range(start, start + 8)) for start in range(0, 24, 8)]),
+                    partial(sorted, reverse=True),
+                    isolation=Isolation(halves, reject),
+                )
+            ),
             "error": error_of(partial(operator.truediv, 1), 0, ZeroDivisionError),
             "calls": list(map_shards(partial(open_and_return, PerProcess(list)), range(20))),
             "rows": write_rows(folder),

@@ -119,8 +119,8 @@ def test_airflow_submits_one_driver_and_stops_that_of_a_lost_attempt(tmp_path):
         f"ray job {action} here"
         for name, command in (("run", run), ("prune", prune))
         for action in (
-            f"submit --submission-id={name}-20260102T030000-1 -- {command}",
+            f"submit --submission-id={name}-20260102T030000-1 -- env -C /app {command}",
             f"stop {name}-20260102T030000-1",
-            f"submit --submission-id={name}-20260102T030000-2 -- {command}",
+            f"submit --submission-id={name}-20260102T030000-2 -- env -C /app {command}",
         )
     ]

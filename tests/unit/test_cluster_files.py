@@ -185,8 +185,9 @@ def test_versions_are_those_of_the_workers_lock(cluster):
     assert set(LIBRARIES) <= versions.keys()
 
 
-def test_job_is_a_command_with_an_existing_configuration():
-    kedro, run, environment = read_objects("rayjob")["RayJob"]["spec"]["entrypoint"].split()
+def test_job_runs_in_the_project_of_the_image_with_an_existing_configuration():
+    entrypoint = read_objects("rayjob")["RayJob"]["spec"]["entrypoint"]
+    folder, environment = re.fullmatch(r"env -C (\S+) kedro run --env=(\S+)", entrypoint).groups()
 
-    assert (kedro, run) == ("kedro", "run")
-    assert (PROJECT / "conf" / environment.removeprefix("--env=")).is_dir()
+    assert f"WORKDIR {folder}\n" in (PROJECT / "Dockerfile").read_text("utf-8")
+    assert (PROJECT / "conf" / environment).is_dir()

@@ -16,7 +16,7 @@ SUBMIT = """
 job={{ task.task_id }}-{{ dag_run.run_after | ts_nodash }}
 # The driver of a lost attempt may still run.
 [ {{ ti.try_number }} = 1 ] || $RAY job stop $job-$(({{ ti.try_number }} - 1)) || true
-$RAY job submit --submission-id=$job-{{ ti.try_number }} -- """
+$RAY job submit --submission-id=$job-{{ ti.try_number }} -- env -C /app """
 
 with DAG(
     dag_id="fb_marketplace_ray",
