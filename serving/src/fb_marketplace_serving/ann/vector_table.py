@@ -9,6 +9,8 @@ rows are ranked. If it passes few rows, all of them are compared.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import numpy as np
@@ -35,7 +37,13 @@ chooses the number of clusters."""
 CACHE_BYTES: Final = 512 * 1024 * 1024
 """Default maximum size of the cached parts of all tables of a release."""
 
+READ_OPTIONS: Final = {"client_max_retries": "2", "download_retry_count": "1"}
+"""Options of Lance's S3 client, with fewer retries than in the pipelines: a buyer waits for each read."""
+
 METADATA_CACHE_BYTES: Final = 16 * 1024 * 1024
+
+_IO_ERROR: Final = "LanceError(IO)"
+"""Part of the message of a failed read. Lance raises several types for it."""
 
 _SPARSE_ROWS: Final = 4096
 """Number of values up to which a container of a roaring bitmap lists them."""
@@ -97,15 +105,18 @@ class VectorTable:
         """
         import lance
 
+        options = lance_options(url)
         try:
             dataset = lance.dataset(
                 url,
                 version=version,
                 index_cache_size_bytes=cache_bytes // 2,
                 metadata_cache_size_bytes=METADATA_CACHE_BYTES,
-                storage_options=lance_options(url),
+                storage_options=options and options | READ_OPTIONS,
             )
-        except ValueError as error:  # There is no table, or no such version.
+        except ValueError as error:
+            if _IO_ERROR in str(error):
+                raise OSError(str(error)) from error
             raise VectorTableError(f"found no version {version} of a table: {error}") from error
         return cls(dataset, cache_bytes // 2)
 
@@ -150,15 +161,28 @@ class VectorTable:
         builder = builder.nearest(VECTOR, query[0], k=count, **options)
         if allowed is not None:
             builder = builder.row_addr_prefilter(allowlist=row_bitmap(allowed)).prefilter(True)
+        with _os_errors():
+            table = builder.to_scanner().to_table()
         # The id of a row in the first fragment is its position.
-        ids = builder.to_scanner().to_table().column("_rowid").combine_chunks()
+        ids = table.column("_rowid").combine_chunks()
         rows: Rows = np.from_dlpack(ids).astype(np.int64)
         return rows
 
     def _read(self, rows: Rows) -> Matrix:
-        column = self._dataset.take(rows, columns=[VECTOR]).column(VECTOR).combine_chunks()
+        with _os_errors():
+            table = self._dataset.take(rows, columns=[VECTOR])
+        column = table.column(VECTOR).combine_chunks()
         values: NDArray[Any] = np.from_dlpack(column.flatten())
         return values.astype(np.float32, copy=False).reshape(len(rows), self.dimension)
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raise an OSError for a failed read. Queries are valid: :class:`Index` has checked them."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise OSError(f"a table of vectors cannot be read: {error}") from error
 
 
 class _VectorCache:

@@ -1,5 +1,8 @@
 """Lance tables as candidate sources: the same results as those of a scan."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from support.builders.brute_force import COUNT, DIMENSION, brute_force
@@ -133,3 +136,27 @@ def test_other_table_is_rejected(tmp_path):
 
     with pytest.raises(VectorTableError, match="columns a"):
         VectorTable.open(str(tmp_path / "t"), 1, CACHE)
+
+
+@pytest.mark.parametrize("min_indexed", [256, COUNT + 1], ids=["indexed", "small"])
+def test_failed_read_is_os_error(tmp_path, matrix, min_indexed):
+    version = write(tmp_path / "t", matrix, min_indexed)
+    table = VectorTable.open(str(tmp_path / "t"), version, CACHE)
+    shutil.rmtree(tmp_path / "t")
+
+    # The server answers it with 503.
+    with pytest.raises(OSError):  # noqa: PT011
+        Index(table, [""] * COUNT, [""] * COUNT).search(matrix[0], 10)
+
+
+def test_concurrent_searches_with_small_cache_are_right(tmp_path, matrix, queries):
+    version = write(tmp_path / "t", matrix)
+    table = VectorTable.open(str(tmp_path / "t"), version, 2 * 4 * DIMENSION * 100)
+    index = Index(table, [""] * COUNT, [""] * COUNT)
+    keep = np.random.default_rng(8).random(COUNT) < 0.5
+    expected = [brute_force(matrix, query, 10, keep)[0].tolist() for query in queries]
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda query: index.search(query, 10, keep).rows.tolist(), queries))
+
+    assert results == expected
