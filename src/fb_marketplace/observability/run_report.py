@@ -13,6 +13,7 @@ from fb_marketplace.observability.progress import Progress, ProgressCount, colle
 from fb_marketplace.storage.file_handles import ContentAddressedFile
 from fb_marketplace.storage.keyed_table import KeepOnly, Table
 from fb_marketplace.storage.keys import Keys
+from fb_marketplace_serving.storage.private_file import trim_memory
 
 MAX_CHANGES: Final = 3
 """Number of changed inputs that a line of the log names."""
@@ -188,6 +189,7 @@ class RunReport:
         node.peak = self._memory.lap()
         node.work = collect_counts()
         self._is_open = False
+        trim_memory()  # Allocators keep freed memory, often a gigabyte.
         self._log_reused()
         logger.info("[%s] %s", self._position(node.name), node.line())
 

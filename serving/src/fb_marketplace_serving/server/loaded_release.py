@@ -12,8 +12,8 @@ from fb_marketplace_serving.search.listings.listing_features import ListingFeatu
 from fb_marketplace_serving.search.listings.listing_store import ListingStore
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.server.inference.batching import Batcher
-from fb_marketplace_serving.server.inference.threads import trim_memory
 from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.storage.private_file import trim_memory
 
 
 @dataclass(frozen=True, slots=True)

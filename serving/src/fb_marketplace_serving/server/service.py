@@ -44,7 +44,6 @@ from fb_marketplace_serving.server.inference.threads import (
     FairThreadPool,
     collect_garbage,
     make_thread_pool,
-    trim_memory,
 )
 from fb_marketplace_serving.server.inference.uploads import drain_body, read_upload
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
@@ -52,6 +51,7 @@ from fb_marketplace_serving.server.metrics import Metrics
 from fb_marketplace_serving.server.release_watcher import ReleaseRejection, ReleaseWatcher
 from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.settings import Settings, cores
+from fb_marketplace_serving.storage.private_file import trim_memory
 
 T = TypeVar("T")
 

@@ -34,6 +34,14 @@ _mapped_elsewhere: Final[WeakKeyDictionary[object, range]] = WeakKeyDictionary()
 _mapped_lock: Final = threading.Lock()
 
 
+def trim_memory() -> None:
+    """Return memory to the system that only ended work needed; see :func:`release_pages`."""
+    release_pages()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
 def release_pages() -> None:
     """Remove the pages of mapped contents from resident memory, and return Arrow's free memory.
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from fb_marketplace_serving.storage.private_file import release_pages
-
 Result = TypeVar("Result")
 
 SEARCH_NICENESS: Final = 1
@@ -169,14 +167,6 @@ def collect_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
-
-
-def trim_memory() -> None:
-    """Return memory to the system that was needed only to open a release."""
-    release_pages()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)
 
 
 def _lower_priority(niceness: int) -> None:

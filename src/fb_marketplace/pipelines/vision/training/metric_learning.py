@@ -28,6 +28,9 @@ MIN_RELATIVE_DEVIATION: Final = 1e-3
 It is relative to the mean deviation of features, or to the largest deviation of components.
 """
 
+MAX_SCALED: Final = 50_000
+"""Training photos from which the scaling and the principal components are computed."""
+
 QUERY_BATCH_SIZE: Final = 1024
 """Photos per batch of queries; bounds the memory."""
 
@@ -68,10 +71,13 @@ def fit_head(
     generator = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
     features = torch.from_numpy(pairs.features)
-    training = features[torch.from_numpy(pairs.training)]
+    sampled = pairs.training
+    if len(sampled) > MAX_SCALED:
+        sampled = np.random.default_rng([seed, 3]).choice(sampled, MAX_SCALED, replace=False)
+    training = features[torch.from_numpy(sampled)]
     mean, deviation = _mean_and_deviation(training)
     head = _initialize(training.sub_(mean).div_(deviation), config.dimension)
-    del training  # Not all features are scaled at once either: they may take gigabytes.
+    del training  # Features may take gigabytes, so they are scaled batch by batch.
 
     def scaled(rows: NDArray[np.int64]) -> torch.Tensor:
         return (features[rows] - mean) / deviation

@@ -135,3 +135,14 @@ def test_blocks_equal_one_pass(result, monkeypatch):
     monkeypatch.setattr(metric_learning, "QUERY_BATCH_SIZE", 7)
 
     assert first_hits(vectors, result).mean() == at_once
+
+
+def test_components_of_a_sample_of_the_photos_train_a_head(result, recipe, monkeypatch):
+    monkeypatch.setattr(metric_learning, "MAX_SCALED", 30)
+
+    head, _ = fit_head(result, recipe(), seed=0)
+
+    with torch.no_grad():
+        embeddings = head(torch.from_numpy(result.features[result.validation])).numpy()
+    raw = result.features[result.validation]
+    assert first_hits(embeddings, result).mean() > first_hits(raw, result).mean() + 0.2
