@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from support.files.hostile_files import hostile_files
 from support.files.image_bytes import SECRET_PLACE, flat_webp, located_exif, picture, written
+from support.waiting import until
 
 from fb_marketplace_serving.imaging import canonical
 
@@ -31,6 +32,9 @@ MOST_MEGABYTES = 300
 
 MOST_DELAY = 0.5
 """Seconds that any file may delay `/livez`."""
+
+TRIES = 3
+"""For a file that delays it longer. Other work on this machine delays one try or another, the file each."""
 
 MULTIPART = "multipart/form-data; boundary=x"
 
@@ -166,17 +170,31 @@ def start_decoding(server):
         assert server.send(photo).status == 200
 
 
+def send_probed(server, file, delays) -> str | None:
+    """Send a file, and return what is wrong with its response, its time or a delay of others."""
+    for _ in range(TRIES):
+        cpu, probes = server.cpu_seconds, len(delays)
+        message = wrong(server.send(file.data), file.status, file.kinds)
+        took = server.cpu_seconds - cpu
+        if message is None and took > MOST_CPU_SECONDS:
+            message = f"it took {took:.1f} s"
+        answered = len(delays)
+        until(lambda: len(delays) > answered)  # noqa: B023 - called at once
+        if message:
+            return message
+        delay = max(delays[probes:])
+        if delay < MOST_DELAY:
+            return None
+    return f"it delayed others by {delay:.1f} s"
+
+
 def test_each_file_is_answered_in_bounded_time_and_memory(server, corpus):
     result = {}
     start_decoding(server)
 
     def send_all():
         for file in corpus:
-            before = server.cpu_seconds
-            message = wrong(server.send(file.data), file.status, file.kinds)
-            took = server.cpu_seconds - before
-            if message is None and took > MOST_CPU_SECONDS:
-                message = f"it took {took:.1f} s"
+            message = send_probed(server, file, delays)
             if message:
                 result[file.name] = message
 
@@ -186,7 +204,6 @@ def test_each_file_is_answered_in_bounded_time_and_memory(server, corpus):
     assert result == {}
     assert grown < MOST_MEGABYTES
     assert len(delays) > len(corpus)
-    assert max(delays) < MOST_DELAY
     assert server.send(written(picture(), "JPEG")).status == 200
     assert not [line for line in server.log if "fault" in line or "Traceback" in line]
 

@@ -97,7 +97,7 @@ def test_client_with_its_share_of_stored_photos_gets_429(release):
 def test_full_lane_leaves_the_others_free(release, paint, busy):
     client = TestClient(create_app(release, Settings(max_in_flight=1)))
     service = client.app.state.service
-    photos = {"_small": paint(), "_large": flat_webp(2100, 2100)}
+    photos = {"_small": paint(), "_large": flat_webp(1800, 1800)}
     lane = getattr(service, busy)
 
     with getattr(lane, "admission", lane).slot("other"):
@@ -136,7 +136,7 @@ def test_failing_decoder_gives_503(release, monkeypatch, program):
     monkeypatch.setattr("sys.executable", program)
     client = TestClient(create_app(release, Settings()))
 
-    response = send(client, "/predict/image", flat_webp(2100, 2100))
+    response = send(client, "/predict/image", flat_webp(1800, 1800))
 
     assert problem(response, 503)["type"].endswith(":decoder_failed")
     assert response.headers["retry-after"] == "1"
