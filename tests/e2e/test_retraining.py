@@ -16,7 +16,8 @@ from support.killed_runs import copy_lake, digests, start_run
 FITTED = {
     *("train_linear_probe", "train_network", "train_embedding_head"),
     *("train_hidden_layer", "calibrate_encoder"),
-    *("quantize_encoder", "select_encoder", "select_precision", "train_projection"),
+    *("quantize_encoder", "select_external_weight", "select_encoder", "select_precision"),
+    "train_projection",
     *("train_price_models", "train_category_model", "train_ranker", "train_relevance"),
     *("train_pixel_model", "report_leakage", "evaluate_within_split"),
     *("select_image_index", "select_text_index", "select_text_to_image_index"),

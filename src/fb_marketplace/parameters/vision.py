@@ -1,7 +1,7 @@
 """Parameters of ``vision`` and ``vision_evaluation``; see ``conf/base/parameters_vision.yml``."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,6 +92,21 @@ class EncoderParameters(Parameters):
     min_cosine: Share
 
 
+class ExternalEncoderParameters(Parameters):
+    """A frozen encoder of the user's own, whose vectors join the embedding."""
+
+    onnx: Annotated[str, Field(min_length=1, description="path or URL of the graph")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+    license: Annotated[str, Field(min_length=1, description="SPDX identifier")]
+    input_side: Annotated[int, Field(ge=32, le=1024)]
+    mean: Annotated[
+        tuple[float, float, float], Field(description="of its channels, of pixels in [0, 1]")
+    ]
+    std: Annotated[tuple[Positive, Positive, Positive], Field(description="in the same order")]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    output: Annotated[str, Field(min_length=1, description="name of the output, [n, width]")]
+
+
 class EmbeddingHeadParameters(Parameters):
     """The served embedding, and the training of its head."""
 
@@ -159,6 +174,10 @@ class EvaluationParameters(Parameters):
         return self.bootstrap_samples, self.confidence, self.seed
 
 
+NOT_IN_TRAINING: Final = frozenset({"embedding", "encoder", "external_encoder", "weights_license"})
+"""Parameters of ``vision`` that the training of the network does not depend on."""
+
+
 class VisionParameters(RetrainedParameters):
     """The backbone, its training, the embedding and the served encoder."""
 
@@ -188,6 +207,7 @@ class VisionParameters(RetrainedParameters):
     fine_tuning: FineTuningParameters
     embedding: EmbeddingHeadParameters
     encoder: EncoderParameters
+    external_encoder: ExternalEncoderParameters | None = None
     seed: Seed
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from fb_marketplace.pipelines.vision.export.encoder_selection import (
     quantize_encoder,
     select_encoder,
 )
+from fb_marketplace.pipelines.vision.export.external_encoder import select_external_weight
 from fb_marketplace.pipelines.vision.training.learning_curves import (
     plot_embedding_curve,
     plot_learning_curves,
@@ -251,8 +252,22 @@ def create_export_pipeline() -> Pipeline:
                 tags="fit",
             ),
             node(
+                select_external_weight,
+                ["encoder_fp32", "images", "product_categories", "splits", "params:vision"],
+                "external_encoder_selection",
+                name="select_external_weight",
+                tags="fit",
+            ),
+            node(
                 select_encoder,
-                ["encoder_fp32", "encoder_int8", *photos, "vision_labels", "params:vision"],
+                [
+                    "encoder_fp32",
+                    "encoder_int8",
+                    "external_encoder_selection",
+                    *photos,
+                    "vision_labels",
+                    "params:vision",
+                ],
                 ["encoder", "encoder_report"],
                 name="select_encoder",
                 tags="fit",

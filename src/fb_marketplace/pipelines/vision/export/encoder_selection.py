@@ -14,6 +14,10 @@ from fb_marketplace.pipelines.vision.data.task import (
     num_classes,
     photos_with_labels,
 )
+from fb_marketplace.pipelines.vision.export.external_encoder import (
+    join_encoders,
+    load_external_encoder,
+)
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import METRIC, POOL, describe_weights
@@ -103,6 +107,7 @@ def quantize_encoder(
 def select_encoder(
     encoder_fp32: FileRef,
     encoder_int8: FileRef | Skipped,
+    external_encoder_selection: dict[str, Any] | Skipped,
     images: Table,
     products: pd.DataFrame | Skipped,
     splits: pd.DataFrame,
@@ -111,22 +116,21 @@ def select_encoder(
 ) -> SelectedEncoder:
     """Select the served encoder: fp32, unless int8 is allowed and its loss on validation is within bounds.
 
-    Without a classifier, whose accuracy int8 could lower, fp32 is served.
+    Without a classifier, whose accuracy int8 could lower, fp32 is served. An external encoder joins last.
 
     Returns:
         The encoder, and a report: source and licence of the pretrained weights, accuracy of both, the drop
         by int8, and the cosine similarity of their embeddings.
     """
-    weights = describe_weights(parameters)
     if (
         isinstance(encoder_int8, Skipped)
         or isinstance(products, Skipped)
         or isinstance(vision_labels, Skipped)
     ):
-        fp32, requested = encoder_fp32.read(), parameters.encoder.precision
-        return SelectedEncoder(
-            fp32,
-            {"precision": "fp32", "requested": requested, "photos": 0, "weights": weights},
+        requested = parameters.encoder.precision
+        report: dict[str, Any] = {"precision": "fp32", "requested": requested, "photos": 0}
+        return _with_external_encoder(
+            encoder_fp32.read(), report, external_encoder_selection, parameters
         )
     photos = _photos_of_split(images, products, splits, "validation")
     classes = label_indices(photos["category"], vision_labels)
@@ -153,7 +157,6 @@ def select_encoder(
         "precision": precision,
         "requested": config.precision,
         "photos": len(photos),
-        "weights": weights,
         "fp32": {"accuracy": round(accuracy["fp32"], 4), "bytes": len(graphs["fp32"])},
         "int8": {
             "accuracy": round(accuracy["int8"], 4),
@@ -165,7 +168,36 @@ def select_encoder(
         },
         "bounds": {"accuracy_drop": config.max_accuracy_drop, "mean_cosine": config.min_cosine},
     }
-    return SelectedEncoder(graphs[precision], report)
+    return _with_external_encoder(graphs[precision], report, external_encoder_selection, parameters)
+
+
+def _with_external_encoder(
+    encoder: bytes,
+    report: dict[str, Any],
+    selection: dict[str, Any] | Skipped,
+    parameters: VisionParameters,
+) -> SelectedEncoder:
+    """Join the external encoder, if it has a weight, and report the pretrained weights of all parts."""
+    config, weights = parameters.external_encoder, describe_weights(parameters)
+    if config is not None and not isinstance(selection, Skipped):
+        report = report | {"external_encoder": selection}
+        if selection["weight"]:
+            encoder = join_encoders(encoder, load_external_encoder(config), selection["weight"])
+            name = config.onnx.rpartition("/")[2]
+            weights.append(
+                {
+                    "name": "external encoder",
+                    "source": f"file {name}",
+                    "sha256": config.sha256.lower(),
+                    "license": config.license,
+                }
+            )
+        else:
+            logger.warning(
+                "vision.external_encoder is not served: its best weight on validation is 0, %s",
+                f"Recall@1 {selection['recall_at_1']}",
+            )
+    return SelectedEncoder(encoder, report | {"weights": weights})
 
 
 def _load_network(

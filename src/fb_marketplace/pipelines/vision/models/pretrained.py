@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT: Final = "default"
+DIGEST: Final = "vision.weights_sha256"
+"""Name of the parameter that has the digest of the weights."""
+
 NAMED_SOURCES: Final = ("package", "torchvision", "hub", "none")
 
 
@@ -103,13 +106,13 @@ def read_tensors(backbone: str, source: WeightSource) -> "dict[str, torch.Tensor
         UserError: the file is missing, has another digest, or has no tensors.
     """
     if source.name != "hub":
-        return _tensors(_file_bytes(source), source.url)
+        return _tensors(read_file(source), source.url)
     content, name = download_from_hub(backbone)
     digest = hashlib.sha256(content).hexdigest()
     if source.sha256 is None:
         logger.info("%s of %s has sha256 %s; vision.weights_sha256 pins it", name, backbone, digest)
     else:
-        _checked(content, f"{name} of {backbone}", source.sha256, "check vision.weights_sha256")
+        _checked(content, f"{name} of {backbone}", source.sha256, f"check {DIGEST}")
     return _tensors(content, name)
 
 
@@ -165,17 +168,29 @@ def _package_bytes(backbone: str, packaged: PackagedWeights) -> bytes:
     return _checked(path.read_bytes(), str(path), packaged.sha256, f"reinstall {distribution}")
 
 
-def _file_bytes(source: WeightSource) -> bytes:
+def read_file(
+    source: WeightSource, url_parameter: str = "vision.weights", digest_parameter: str = DIGEST
+) -> bytes:
+    """Read a file and check its digest.
+
+    Args:
+        source: path or URL, and digest.
+        url_parameter: name of the parameter that has the path, for errors.
+        digest_parameter: name of the parameter that has the digest.
+
+    Raises:
+        UserError: the file cannot be read, or has another digest.
+    """
     from fb_marketplace.storage.file_handles import FileRef
 
     try:
         content = FileRef(source.url).read()
     except Exception as error:  # each protocol has its own errors
         raise UserError(
-            f"weights cannot be read from {source.url} ({type(error).__name__}); set vision.weights to a "
-            "readable path or URL, or to none"
+            f"weights cannot be read from {source.url} ({type(error).__name__}); set {url_parameter} to a "
+            "readable path or URL"
         ) from error
-    return _checked(content, source.url, source.sha256 or "", "check vision.weights_sha256")
+    return _checked(content, source.url, source.sha256 or "", f"check {digest_parameter}")
 
 
 def _downloaded(backbone: str, name: str) -> "dict[str, torch.Tensor]":

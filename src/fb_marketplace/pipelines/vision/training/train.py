@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from fb_marketplace.observability.versions import code_revision
-from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.parameters.vision import NOT_IN_TRAINING, VisionParameters
 from fb_marketplace.pipelines.vision.data.task import (
     PLACEHOLDER_CLASSES,
     data_digests,
@@ -213,7 +213,7 @@ def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameter
     from fb_marketplace.pipelines.vision.training.device import best_device, computes_in_bf16
 
     device = best_device()
-    recipe = parameters.model_dump(mode="json", exclude={"embedding", "encoder"})
+    recipe = parameters.model_dump(mode="json", exclude=set(NOT_IN_TRAINING))
     recipe["weights"] = origin_of_weights(parameters)
     recipe["fine_tuning"] |= {
         "workers": None,
@@ -227,7 +227,7 @@ def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameter
 
 def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:
     return {
-        "recipe": parameters.model_dump(mode="json", exclude={"embedding", "encoder"}),
+        "recipe": parameters.model_dump(mode="json", exclude=set(NOT_IN_TRAINING)),
         "labels": labels,
         "transform": {
             "photos_version": canonical.VERSION,

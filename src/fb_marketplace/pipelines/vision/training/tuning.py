@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fb_marketplace.errors import UserError
 from fb_marketplace.ml.objective import Objective, arrays_digest
 from fb_marketplace.parameters.vision import (
+    NOT_IN_TRAINING,
     EmbeddingHeadParameters,
     HeadParameters,
     VisionParameters,
@@ -44,7 +45,7 @@ def prepare_head_objective(
         return correct.astype(np.float64)
 
     paths = data.paths.classes if data.paths else data.classes
-    recipe = parameters.model_dump(mode="json", exclude={"head", "embedding", "encoder"})
+    recipe = parameters.model_dump(mode="json", exclude={"head", *NOT_IN_TRAINING})
     return Objective(
         "vision.head",
         "accuracy",

@@ -59,7 +59,7 @@ def choose(marketplace, colours, base_recipe, changed):
         recipe = changed(base_recipe, encoder=bounds)
         labels = [*CHANNELS, "Grey"]
         return select_encoder(
-            colours, int8, marketplace.images, products, marketplace.splits, labels, recipe
+            colours, int8, {}, marketplace.images, products, marketplace.splits, labels, recipe
         )
 
     return run
@@ -117,7 +117,7 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, base
     others.loc[~validation, "category"] = "Red"
 
     one, other = (
-        select_encoder(colours, wrong, marketplace.images, products, *rest)
+        select_encoder(colours, wrong, {}, marketplace.images, products, *rest)
         for products in (marketplace.products, others)
         for rest in [(marketplace.splits, CHANNELS, base_recipe)]
     )
@@ -191,7 +191,7 @@ def test_fp32_is_selected_without_classifier(marketplace, colours, base_recipe):
     missing = Skipped("one category")
     given = (marketplace.images, missing, marketplace.splits, missing, base_recipe)
 
-    chosen = select_encoder(colours, colours, *given)
+    chosen = select_encoder(colours, colours, {}, *given)
 
     assert chosen.encoder == colours.read()
     assert chosen.report["precision"] == "fp32"
