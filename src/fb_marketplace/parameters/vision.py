@@ -1,7 +1,7 @@
 """Parameters of ``vision`` and ``vision_evaluation``; see ``conf/base/parameters_vision.yml``."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,6 +105,19 @@ class ExternalEncoderParameters(Parameters):
     std: Annotated[tuple[Positive, Positive, Positive], Field(description="in the same order")]
     channel_order: Literal["rgb", "bgr"] = "rgb"
     output: Annotated[str, Field(min_length=1, description="name of the output, [n, width]")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_how_to_describe_it(cls, values: Any) -> Any:
+        hints = {
+            "sha256": "the digest of the file; `sha256sum` prints it",
+            "license": "the licence of the encoder, such as apache-2.0, for the model card and the "
+            "manifest; its publisher states it",
+        }
+        for name, hint in hints.items():
+            if isinstance(values, Mapping) and values.get(name) is None:
+                raise ValueError(f"{name} is missing; expected {hint}")
+        return values
 
 
 class EmbeddingHeadParameters(Parameters):
