@@ -13,8 +13,8 @@ REQUESTS = [
     b"POST /predict/image HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     b"Content-Length: 10\r\n\r\n0123456789",
     b"POST /predict/image HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-    b"Content-Length: 22\r\n\r\n--x\r\n\x00bad: header\r\n\r\n",
-    b"POST /predict/image HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n",
+    b"Content-Length: 21\r\n\r\n--x\r\n\x00bad: header\r\n\r\n",
+    b"POST /predict/image HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
     b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
 ]
 
