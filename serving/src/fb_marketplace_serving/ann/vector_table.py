@@ -29,10 +29,9 @@ EXACT_ROWS: Final = 1_000
 """If a filter passes at most this many rows, all of them are compared: an index would have about as many of
 them compared."""
 
-EXHAUSTIVE_SHARE: Final = 0.25
 EXHAUSTIVE_ROWS: Final = 100_000
-"""If at most this share of the rows, or at most this many, are searched, all clusters are. Otherwise Lance
-chooses the number of clusters."""
+"""All clusters of at most this many rows are searched. Otherwise Lance chooses their number, except with a
+filter, which may pass only rows far from the query: half of 300,000 rows had Recall@10 0.98."""
 
 CACHE_BYTES: Final = 512 * 1024 * 1024
 """Default maximum size of the cached parts of all tables of a release."""
@@ -149,9 +148,8 @@ class VectorTable:
         return vectors
 
     def _scan_index(self, query: Matrix, count: int, allowed: Rows | None) -> Rows:
-        available = self._count if allowed is None else len(allowed)
-        is_few = available <= max(EXHAUSTIVE_SHARE * self._count, EXHAUSTIVE_ROWS)
-        return self._nearest(query, count, allowed, search_effort=1.0 if is_few else None)
+        is_exhaustive = allowed is not None or self._count <= EXHAUSTIVE_ROWS
+        return self._nearest(query, count, allowed, search_effort=1.0 if is_exhaustive else None)
 
     def _nearest(self, query: Matrix, count: int, allowed: Rows | None, **options: Any) -> Rows:
         from lance.dataset import ScannerBuilder
