@@ -22,6 +22,7 @@ from PIL import Image
 from support.files.image_bytes import extended_webp, flat_webp, picture, png, written
 
 SECONDS = float(os.environ.get("SECONDS", "2"))
+GRACE = 2
 FLOODING_CLIENTS = 8
 PHOTOS = {
     "photos": lambda: written(picture((1600, 1200)), "JPEG"),
@@ -106,6 +107,23 @@ CONNECTION_FLOODS = {
     ),
     "header bombs": Connections(FLOODING_CLIENTS, 0.01, "GET / HTTP/1.1\r\n", "a: b\r\n" * 10_000),
     "idle connections": Connections(10_000, 60, "", ""),
+    "half headers": Connections(10_000, 60, "GET /livez HTTP/1.1\r\n", ""),
+    "dripped photos": Connections(
+        1000,
+        1,
+        "POST /predict/image HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        "Content-Length: 900000\r\n\r\n--x\r\n"
+        'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n',
+        "a" * 1200,
+    ),
+    "chunked bodies": Connections(
+        1000,
+        1,
+        "POST /search HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "1\r\na\r\n",
+    ),
+    "half TLS hellos": Connections(1000, 1, "\x16\x03\x01", "\x02"),
+    "pipelined requests": Connections(100, 0.5, "", "GET /livez HTTP/1.1\r\n\r\n" * 16),
 }
 
 
@@ -114,8 +132,13 @@ class Answer(NamedTuple):
     seconds: float
 
 
+class Server(NamedTuple):
+    process: "subprocess.Popen[str]"
+    host: str
+
+
 @pytest.fixture
-def host(serve, shop, tmp_path):
+def server(serve, shop, tmp_path):
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     try:
         if len(cores) > 1:
@@ -127,15 +150,21 @@ def host(serve, shop, tmp_path):
             "0",
             FB_LOG_LEVEL="error",
             FB_FEEDBACK_DIR=str(tmp_path / "events"),
+            FB_SHUTDOWN_GRACE_SECONDS=str(GRACE),
         )
         ready = process.stdout.readline()
         assert ready, process.stderr.read()
         if len(cores) > 1:
             os.sched_setaffinity(0, cores[:1])
-        yield ready.split()[-1].removeprefix("http://")
+        yield Server(process, ready.split()[-1].removeprefix("http://"))
     finally:
         if cores:
             os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture
+def host(server):
+    return server.host
 
 
 def ask(host: str, request: Request) -> list[Answer]:
@@ -251,3 +280,14 @@ def test_searches_are_answered_under_floods_of_connections(host, check):
     floods = {name: connection_flood(host, kind) for name, kind in CONNECTION_FLOODS.items()}
 
     check(SEARCH, floods)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("kind", CONNECTION_FLOODS)
+def test_stop_is_in_time_under_a_flood_of_connections(server, kind):
+    with connection_flood(server.host, CONNECTION_FLOODS[kind]):
+        started = time.monotonic()
+        server.process.terminate()
+
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - started < GRACE + 1.5
