@@ -27,9 +27,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning.near_duplicates import candidate_pairs, score_pair
-from fb_marketplace.pipelines.cleaning.perceptual_hash import letterbox_content_box, perceptual_hash
+from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
 from fb_marketplace.storage import keyed_table
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import content_box
 
 NOISE = 0.25
 """Share of the bits in which an invented hash differs from the real one that it is drawn from.
@@ -237,7 +238,7 @@ def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 
 def _content(jpeg: bytes) -> Image.Image:
     with Image.open(io.BytesIO(jpeg)) as image:
-        return image.convert("RGB").crop(letterbox_content_box(np.asarray(image.convert("L"))))
+        return image.convert("RGB").crop(content_box(np.asarray(image.convert("L"))))
 
 
 def _cropped(picture: Image.Image, shares: Sequence[float]) -> Image.Image:

@@ -32,6 +32,7 @@ from fb_marketplace.pipelines.vision.models.embedding_head import Layer
 from fb_marketplace.pipelines.vision.models.network import Network, make_network
 from fb_marketplace_serving.encoders.image import INPUT, Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 ROUNDS = 5
 BATCHES = (1, 16)
@@ -66,7 +67,7 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), count + CALIBRATION)
         jpegs = images.take(range(count), ["jpeg"]).column("jpeg").to_pylist()
-        pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
+        pixels = np.stack([stretch_content(canonical.decode_canonical(jpeg)) for jpeg in jpegs])
         for backbone in backbones:
             parameters = recipe(backbone, blocks=1).model_copy(
                 update={"weights": "none", "input_side": 224}

@@ -21,6 +21,7 @@ from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, POOL
 from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 pytestmark = pytest.mark.stress
 
@@ -147,7 +148,7 @@ def test_resnet50_embedding_equals_torch_hidden_layer(
     values = VisionParameters.model_validate(made_of | rest)
     network = load_trained_network(weights, len(run.json("vision_labels")), values)
     jpegs = run.place.photo_table().take([0, 1, 2], columns=["jpeg"]).column("jpeg").to_pylist()
-    pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
+    pixels = np.stack([stretch_content(canonical.decode_canonical(jpeg)) for jpeg in jpegs])
     with torch.no_grad():
         hidden = network.head.embed(network.maps(torch.from_numpy(pixels))[POOL]).numpy()
 

@@ -15,6 +15,7 @@ from support.builders import small_search
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.descriptions import write_descriptions
 from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
 from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
@@ -114,6 +115,7 @@ def make_release(
         labels=tuple(labels),
         abstention=Abstention(threshold=0.6, error=0.05),
         photos_version=photos.VERSION,
+        framing_version=FRAMING_VERSION,
         embedding_dimension=index.dimension,
         counts={"photos": len(ids), "products": len(set(index.product_ids))},
         metrics={"accuracy": 0.5},

@@ -16,6 +16,7 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.descriptions import write_descriptions
 from fb_marketplace_serving.release.manifest import (
     Abstention,
@@ -65,6 +66,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         labels=("Arts", "Home", "Sport"),
         abstention=Abstention(threshold=0.7, error=0.05),
         photos_version=canonical.VERSION,
+        framing_version=FRAMING_VERSION,
         embedding_dimension=3,
         counts={"photos": 2},
         metrics={},

@@ -1,7 +1,7 @@
 """Image encoder: canonical photos to class probabilities and embeddings, by ONNX Runtime.
 
-Resizing, normalization and all heads are part of the graph, so every process that loads the same file
-computes the same results.
+The content of a photo is stretched over its black bars here; resizing, normalization and all heads are part
+of the graph. So every process that loads the same file computes the same results.
 """
 
 from typing import Any, Final, NamedTuple, Self
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.session import open_session
 from fb_marketplace_serving.imaging.canonical import SIDE
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 INPUT: Final = "pixels"
 PROBABILITIES: Final = "probabilities"
@@ -53,7 +54,8 @@ class Encoder:
         """Load an encoder.
 
         Args:
-            onnx: an ONNX graph with its weights inside. Input: ``pixels`` uint8 (n, 256, 256, 3).
+            onnx: an ONNX graph with its weights inside. Input: ``pixels`` uint8 (n, 256, 256, 3), photos
+                without bars.
                 Outputs: ``probabilities`` float32 (n, classes) and ``embedding`` float32 (n, dimension).
             threads: threads per batch; None uses one per physical core.
 
@@ -82,8 +84,9 @@ class Encoder:
             return Encoding(
                 np.empty((0, self.classes), np.float32), np.empty((0, self.dimension), np.float32)
             )
+        stretched = np.stack([stretch_content(photo) for photo in photos])
         probabilities, embeddings = self._session.run(
-            [PROBABILITIES, EMBEDDING], {INPUT: np.ascontiguousarray(photos)}
+            [PROBABILITIES, EMBEDDING], {INPUT: stretched}
         )
         return Encoding(probabilities, embeddings)
 

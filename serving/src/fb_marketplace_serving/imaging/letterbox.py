@@ -1,9 +1,14 @@
-"""Resizing to upright sRGB, with or without black bars to a square; transparency becomes white."""
+"""Resizing to upright sRGB, with or without black bars to a square; transparency becomes white.
+
+Networks see the content without bars, stretched to the square; see :func:`stretch_content`.
+"""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fb_marketplace_serving.imaging.color_profile import to_srgb
@@ -21,6 +26,14 @@ _TRANSPOSES: Final[dict[object, Image.Transpose]] = {
 
 _STRIP_PIXELS: Final = 2_000_000
 """Pixels whose mode is converted at a time: about 8 MB."""
+
+_MAX_BAR_LEVEL: Final = 20  # grey levels; ringing of black at JPEG quality 35
+_MAX_BRIGHT_SHARE: Final = 0.02  # maximum share of brighter pixels in a line of a bar
+_MIN_CONTENT: Final = 1 / 8
+_MAX_STRETCH: Final = 2.0
+
+FRAMING_VERSION: Final = 2
+"""Version of what an encoder sees of a photo: :func:`stretch_content`; 1 was the photo with its bars."""
 
 
 def letterbox(image: Image.Image, side: int) -> Image.Image:
@@ -44,6 +57,76 @@ def fit(image: Image.Image, scale: float) -> Image.Image:
     transpose = _TRANSPOSES.get(_orientation(image))
     resized = _resize_opaque(image, size)
     return resized if transpose is None else resized.transpose(transpose)
+
+
+def content_box(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Return the box of the picture inside black bars.
+
+    Opposite bars are assumed to have the same width, as after letterboxing, so a dark edge of the picture
+    is not cut off. If almost nothing would remain, the box is the full picture.
+
+    Args:
+        grey: uint8, (height, width); any size.
+
+    Returns:
+        Left, top, right and bottom in pixels, in Pillow's convention.
+    """
+    bright = grey > _MAX_BAR_LEVEL
+    top, bottom = _inside_bars(bright.mean(axis=1))
+    left, right = _inside_bars(bright[top:bottom].mean(axis=0))
+    return left, top, right, bottom
+
+
+def photo_box(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Return the :func:`content_box` of a photo by the brightest channel of each pixel.
+
+    A dark blue picture is content here, though its grey level is that of a bar.
+
+    Args:
+        pixels: uint8, (height, width, 3).
+    """
+    # Not pixels.max(axis=2), which takes several times as long.
+    return content_box(reduce(np.maximum, np.moveaxis(pixels, 2, 0)))
+
+
+def stretch_content(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Stretch the content of a letterboxed photo to the full square, so that no input is spent on bars.
+
+    A narrow content keeps a part of its bars: it is stretched at most ``_MAX_STRETCH`` times as much in one
+    direction as in the other.
+
+    Args:
+        pixels: uint8, (side, side, 3).
+
+    Returns:
+        uint8, (side, side, 3); the same array if there are no bars.
+    """
+    side = len(pixels)
+    left, top, right, bottom = photo_box(pixels)
+    minimum = round(max(right - left, bottom - top) / _MAX_STRETCH)
+    left, right = _widen(left, right, minimum, side)
+    top, bottom = _widen(top, bottom, minimum, side)
+    if (left, top, right, bottom) == (0, 0, side, side):
+        return pixels
+    # Not resize(box=...), which interpolates with the bars beside the box.
+    content = Image.fromarray(pixels[top:bottom, left:right])
+    return np.asarray(content.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _widen(start: int, end: int, minimum: int, side: int) -> tuple[int, int]:
+    """Return a range of at least the minimum around the middle of another, within 0 and the side."""
+    missing = max(0, minimum - (end - start))
+    start = min(max(0, start - missing // 2), side - (end - start) - missing)
+    return start, max(end, start + minimum)
+
+
+def _inside_bars(bright: NDArray[np.float64]) -> tuple[int, int]:
+    size = len(bright)
+    lines = np.flatnonzero(bright > _MAX_BRIGHT_SHARE)
+    if not len(lines):
+        return 0, size
+    bar = int(min(lines[0], size - 1 - lines[-1]))
+    return (bar, size - bar) if size - 2 * bar >= size * _MIN_CONTENT else (0, size)
 
 
 def _resize_opaque(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -21,6 +21,7 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.artifacts import cache_error, fetch_verified
 from fb_marketplace_serving.release.descriptions import Descriptions
 from fb_marketplace_serving.release.manifest import (
@@ -155,11 +156,15 @@ class Release:
     ) -> Self:
         """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))
-        if manifest.photos_version != canonical.VERSION:
-            raise ReleaseError(
-                f"{file}: found photos of version {manifest.photos_version}; expected "
-                f"{canonical.VERSION}: serve it with the package version that built it, or {REPAIR}"
-            )
+        for name, version, expected in (
+            ("photos", manifest.photos_version, canonical.VERSION),
+            ("framing of photos", manifest.framing_version, FRAMING_VERSION),
+        ):
+            if version != expected:
+                raise ReleaseError(
+                    f"{file}: found {name} of version {version}; expected {expected}: serve it with the "
+                    f"package version that built it, or {REPAIR}"
+                )
         try:
             folder = cache or Path(os.environ.get(CACHE_VARIABLE) or tempfile.gettempdir())
         except FileNotFoundError as error:

@@ -226,6 +226,7 @@ class Manifest(_Frozen):
         labels: names of the classes, in the order of the probabilities; empty without category prediction.
         abstention: rule by which the category classifier abstains; None without category prediction.
         photos_version: ``canonical.VERSION`` of its photos.
+        framing_version: ``letterbox.FRAMING_VERSION`` of its encoder.
         embedding_dimension: number of dimensions of an embedding; 0 without photo search.
         counts: numbers of photos, listings and files.
         weights: pretrained weights that its encoder was made from.
@@ -246,6 +247,7 @@ class Manifest(_Frozen):
     labels: tuple[str, ...]
     abstention: Abstention | None
     photos_version: int
+    framing_version: int = 1
     embedding_dimension: int = Field(ge=0)
     counts: dict[str, int]
     weights: tuple[PretrainedWeights, ...] = ()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
-from fb_marketplace.pipelines.cleaning.perceptual_hash import letterbox_content_box
+from fb_marketplace_serving.imaging.letterbox import content_box
 
 _SIDE: Final = 128  # pixels of the long side when pictures are compared
 _BLOCK: Final = 8
@@ -31,7 +31,7 @@ def content_region(jpeg: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
         image.draft("L", image.size)
         grey = np.asarray(image.convert("L"))
-    left, top, right, bottom = letterbox_content_box(grey)
+    left, top, right, bottom = content_box(grey)
     return _resize(grey[top:bottom, left:right], _SIDE).astype(np.uint8)
 
 

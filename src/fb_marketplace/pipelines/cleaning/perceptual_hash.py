@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fb_marketplace_serving.imaging.letterbox import content_box
+
 VERSION: Final = 1
 """Increase it if the same photo would give other hashes."""
 
@@ -61,9 +63,6 @@ _UNRELATED: Final = 32
 
 _GRID: Final = 64
 _MIN_CONTRAST: Final = 2.0  # grey levels (RMS of the hashed frequencies); JPEG noise is below 1
-_MAX_BAR_LEVEL: Final = 20  # grey levels; ringing of black at JPEG quality 35
-_MAX_BRIGHT_SHARE: Final = 0.02  # maximum share of brighter pixels in a line of a bar
-_MIN_CONTENT: Final = 1 / 8
 
 
 def perceptual_hash(jpeg: bytes) -> NDArray[np.uint64]:
@@ -83,7 +82,7 @@ def perceptual_hash(jpeg: bytes) -> NDArray[np.uint64]:
         image.draft("L", (image.width // 2, image.height // 2))
         grey = image.convert("L")
     # Crop before resizing: with Pillow's ``box`` the bars would bleed in.
-    content = grey.crop(letterbox_content_box(np.asarray(grey)))
+    content = grey.crop(content_box(np.asarray(grey)))
     levels = np.asarray(content.resize((_GRID, _GRID), Image.Resampling.BILINEAR), dtype=np.float32)
     rows = (_VERTICAL.reshape(-1, _GRID) @ levels).reshape(len(WINDOWS), -1, _GRID)
     spectrum = (rows @ _HORIZONTAL.transpose(0, 2, 1))[:, _FREQUENCIES[:, 1], _FREQUENCIES[:, 0]]
@@ -144,33 +143,6 @@ def alignment(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[
         to_left, to_right = to_right, to_left
     scale_x, scale_y = (to_right - to_left) / (right - left), (to_bottom - to_top) / (bottom - top)
     return np.array([[scale_x, 0, to_left - scale_x * left], [0, scale_y, to_top - scale_y * top]])
-
-
-def letterbox_content_box(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Return the box of the picture inside black bars.
-
-    Opposite bars are assumed to have the same width, as after letterboxing, so a dark edge of the picture
-    is not cut off. If almost nothing would remain, the box is the full picture.
-
-    Args:
-        grey: uint8, (height, width); any size.
-
-    Returns:
-        Left, top, right and bottom in pixels, in Pillow's convention.
-    """
-    lit = grey > _MAX_BAR_LEVEL
-    top, bottom = _inside_bars(lit.mean(axis=1))
-    left, right = _inside_bars(lit[top:bottom].mean(axis=0))
-    return left, top, right, bottom
-
-
-def _inside_bars(lit: NDArray[np.float64]) -> tuple[int, int]:
-    size = len(lit)
-    lines = np.flatnonzero(lit > _MAX_BRIGHT_SHARE)
-    if not len(lines):
-        return 0, size
-    bar = int(min(lines[0], size - 1 - lines[-1]))
-    return (bar, size - bar) if size - 2 * bar >= size * _MIN_CONTENT else (0, size)
 
 
 def _pack_bits(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:

@@ -11,7 +11,7 @@ from fb_marketplace.storage.fingerprints import sha256, stage_digest, table_dige
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
 
-REVISION: Final = 1
+REVISION: Final = 2
 LIBRARIES: Final = ("onnxruntime", "pillow")
 """Libraries that decode photos and run the graph; another version may change the last digits of vectors."""
 

@@ -20,6 +20,7 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.manifest import (
     PARTS,
     Abstention,
@@ -240,6 +241,7 @@ def describe_release(
             else None
         ),
         photos_version=canonical.VERSION,
+        framing_version=FRAMING_VERSION,
         embedding_dimension=dimension,
         counts={
             "photos": len(index),

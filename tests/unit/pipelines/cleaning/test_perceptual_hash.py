@@ -13,7 +13,6 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     HALVES,
     WINDOWS,
     alignment,
-    letterbox_content_box,
     mirrored,
     perceptual_hash,
 )
@@ -140,42 +139,6 @@ def test_blank_half_has_a_blank_hash() -> None:
 
     assert hashes[4] == BLANK
     assert hashes[5] != BLANK
-
-
-@pytest.mark.parametrize(
-    ("size", "box"),
-    [
-        ((320, 240), (0, 32, 256, 224)),
-        ((240, 320), (32, 0, 224, 256)),
-        ((256, 256), (0, 0, 256, 256)),
-    ],
-)
-def test_content_box_excludes_letterbox_bars(
-    size: tuple[int, int], box: tuple[int, int, int, int]
-) -> None:
-    grey = np.asarray(Image.open(io.BytesIO(stored(scene(7, size)))).convert("L"))
-
-    assert np.abs(np.subtract(letterbox_content_box(grey), box)).max() <= 1
-
-
-def test_content_box_excludes_noisy_bars() -> None:
-    framed = Image.new("RGB", (320, 240))
-    framed.paste(scene(8, (180, 240)), (70, 0))
-    grey = np.asarray(Image.open(io.BytesIO(stored(framed, quality=40))).convert("L"))
-
-    assert np.abs(np.subtract(letterbox_content_box(grey), (56, 32, 200, 224))).max() <= 2
-
-
-def test_dark_edge_on_one_side_is_content() -> None:
-    picture = np.full((256, 256), 120, dtype=np.uint8)
-    picture[:, :60] = 0
-
-    assert letterbox_content_box(picture) == (0, 0, 256, 256)
-
-
-@pytest.mark.parametrize("level", [0, 10])
-def test_black_picture_is_all_content(level: int) -> None:
-    assert letterbox_content_box(np.full((64, 64), level, dtype=np.uint8)) == (0, 0, 64, 64)
 
 
 def test_alignment_maps_mirrored_crop_into_source() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fb_marketplace.pipelines.release.current_release import CASE_METRICS, read_current_release
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.manifest import (
     ARTIFACTS,
     Abstention,
@@ -38,6 +39,7 @@ def lake(tmp_path):
         labels=("Arts",),
         abstention=Abstention(threshold=1, error=0.05),
         photos_version=canonical.VERSION,
+        framing_version=FRAMING_VERSION,
         embedding_dimension=3,
         counts={},
         metrics={},

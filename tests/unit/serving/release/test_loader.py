@@ -187,6 +187,7 @@ def test_artifact_sealed_damaged_is_named(tmp_path, draft, artifact):
         ({"labels": ("Reds", "Greens")}, "2 labels"),
         ({"embedding_dimension": 9}, " 9"),
         ({"photos_version": canonical.VERSION + 1}, str(canonical.VERSION + 1)),
+        ({"framing_version": 1}, "found framing of photos of version 1; expected 2"),
     ],
 )
 def test_inconsistent_parts_are_rejected(tmp_path, draft, changes, text):

@@ -15,6 +15,7 @@ from fb_marketplace.parameters.vision import AugmentationParameters
 from fb_marketplace.pipelines.vision.data.augmentation import augment
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 
 class SampleRef(NamedTuple):
@@ -54,7 +55,7 @@ class PhotoDataset(Dataset[Batch]):
         Args:
             images: the canonical photos.
             rows: positions in the table.
-            augmentation: parameters of the augmentation; None loads photos unchanged.
+            augmentation: parameters of the augmentation; None loads photos as the encoder sees them.
             seed: seed of the augmentation.
         """
         self._images, self._rows = images, list(rows)
@@ -77,7 +78,7 @@ class PhotoDataset(Dataset[Batch]):
     def _load(self, jpeg: bytes, sample: SampleRef) -> NDArray[np.uint8]:
         pixels = canonical.decode_canonical(jpeg)
         if self._augmentation is None:
-            return pixels
+            return stretch_content(pixels)
         generator = np.random.default_rng([self._seed, sample.epoch, sample.position])
         return augment(pixels, generator, self._augmentation)
 

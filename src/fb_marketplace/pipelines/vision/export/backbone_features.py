@@ -11,7 +11,7 @@ from fb_marketplace.storage.fingerprints import stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import Keys, iterate_rows, make_keys
 
-REVISION: Final = 2
+REVISION: Final = 3
 
 
 def extract_backbone_features(

@@ -14,7 +14,7 @@ from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import Keys
 
-REVISION: Final = 1
+REVISION: Final = 2
 
 
 def extract_block_features(

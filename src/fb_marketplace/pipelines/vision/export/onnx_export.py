@@ -1,4 +1,4 @@
-"""Export to ONNX: pixels of canonical photos in, calibrated probabilities and an embedding out."""
+"""Export to ONNX: pixels of stretched photos in, calibrated probabilities and an embedding out."""
 
 import contextlib
 import gc

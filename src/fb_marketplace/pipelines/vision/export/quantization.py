@@ -11,6 +11,7 @@ from fb_marketplace.observability.log_filters import suppress_warnings
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.encoders.image import INPUT
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 BATCH_SIZE: Final = 8
 QUANTIZED_OPERATORS: Final = (
@@ -81,4 +82,5 @@ def _batches(images: Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
     for start in range(0, len(rows), BATCH_SIZE):
         cut = list(rows[start : start + BATCH_SIZE])
         jpegs = images.take(cut, ["jpeg"]).column("jpeg").to_pylist()
-        yield {INPUT: np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])}
+        photos = [stretch_content(canonical.decode_canonical(jpeg)) for jpeg in jpegs]
+        yield {INPUT: np.stack(photos)}

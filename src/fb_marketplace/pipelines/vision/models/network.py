@@ -1,4 +1,4 @@
-"""The network: pixels of canonical photos in, logits of classes and feature maps of blocks out.
+"""The network: pixels of photos without bars in, logits of classes and feature maps of blocks out.
 
 This module imports torch, so pipeline nodes import it inside functions.
 """
@@ -111,7 +111,7 @@ class Network(torch.nn.Module):
         self.head = make_head(parameters, classes, path_counts)
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Resize and normalize canonical photos, uint8 (n, 256, 256, 3), for the backbone."""
+        """Resize and normalize stretched photos, uint8 (n, 256, 256, 3), for the backbone."""
         scaled = self.scale(pixels)
         if self.side == SIDE:
             return scaled
@@ -153,7 +153,7 @@ class Network(torch.nn.Module):
         return self.trunk.maps(self.prepare(pixels))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return class logits, (n, classes), for canonical photos, uint8 (n, 256, 256, 3)."""
+        """Return class logits, (n, classes), for stretched photos, uint8 (n, 256, 256, 3)."""
         logits: torch.Tensor = self.head(self.trunk(self.prepare(pixels)))
         return logits
 

@@ -29,8 +29,9 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 
-REVISION: Final = 3
+REVISION: Final = 4
 """Increase it if the same task and recipe would give other weights."""
 
 NO_PHOTOS: Final = "there are no photos"
@@ -231,6 +232,7 @@ def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters)
         "labels": labels,
         "transform": {
             "photos_version": canonical.VERSION,
+            "framing_version": FRAMING_VERSION,
             "photo_side": canonical.SIDE,
             "input_side": get_backbone(parameters).side,
         },

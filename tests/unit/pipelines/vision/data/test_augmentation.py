@@ -4,12 +4,11 @@ from PIL import Image
 
 from fb_marketplace.parameters.vision import AugmentationParameters
 from fb_marketplace.pipelines.vision.data.augmentation import (
-    CropBox,
     augment,
-    content_bounds,
     sample_mixup_share,
 )
 from fb_marketplace_serving.imaging.canonical import SIDE
+from fb_marketplace_serving.imaging.letterbox import photo_box
 
 UNCHANGED = AugmentationParameters(
     crop_size=64, min_scale=1, max_aspect_ratio=1, hflip_prob=0, color_jitter=0
@@ -27,35 +26,13 @@ def letterboxed():
     return pixels
 
 
-def test_content_is_between_the_bars(letterboxed):
-    assert content_bounds(letterboxed) == CropBox(left=0, top=64, right=SIDE, bottom=192)
-
-
-def test_side_bars_are_detected(letterboxed):
-    assert content_bounds(letterboxed.transpose(1, 0, 2)) == CropBox(64, 0, 192, SIDE)
-
-
-def test_noise_in_a_bar_is_no_content(letterboxed):
-    noise = np.random.default_rng(0).integers(0, 20, letterboxed.shape, dtype=np.uint8)
-
-    assert content_bounds(letterboxed + noise) == content_bounds(letterboxed)
-
-
-@pytest.mark.parametrize("bright", [0, 10])
-def test_dark_photo_is_kept_whole(bright):
-    pixels = np.full((SIDE, SIDE, 3), 5, np.uint8)
-    pixels[:bright, :bright] = 255
-
-    assert content_bounds(pixels) == CropBox(0, 0, SIDE, SIDE)
-
-
 def test_training_image_is_square_without_bars(letterboxed, base_recipe):
     recipe = base_recipe.fine_tuning.augmentation.model_copy(update={"crop_size": 48})
     for seed in range(20):
         changed = augment(letterboxed, np.random.default_rng(seed), recipe)
 
         assert (changed.dtype, changed.shape) == (np.uint8, (48, 48, 3))
-        assert content_bounds(changed) == CropBox(0, 0, 48, 48)
+        assert photo_box(changed) == (0, 0, 48, 48)
 
 
 def test_augmentation_is_deterministic_for_a_state(letterboxed, base_recipe):

@@ -8,6 +8,7 @@ from fb_marketplace.pipelines.vision.data.dataset import (
     make_loader,
 )
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def changing(images, base_recipe):
 
 def pixels_of(images, row):
     (jpeg,) = images.take([row], ["jpeg"]).column("jpeg").to_pylist()
-    return torch.from_numpy(canonical.decode_canonical(jpeg).copy())
+    return torch.from_numpy(stretch_content(canonical.decode_canonical(jpeg)).copy())
 
 
 def places(batches):
     return [[item.position for item in batch] for batch in batches]
 
 
-def test_photos_without_augmentation_are_as_stored(images):
+def test_photos_without_augmentation_are_as_encoded(images):
     rows = [5, 0, 3]
     (batch,) = make_loader(PhotoDataset(images, rows), BatchSampler(3, 8, None), workers=0)
 

@@ -13,6 +13,7 @@ from fb_marketplace.pipelines.vision.models.embedding_head import (
     pool_blocks,
 )
 from fb_marketplace_serving.imaging.canonical import decode_canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 LABELS = ["Blue", "Green", "Red"]
 
@@ -54,7 +55,7 @@ def test_block_features_equal_torch_pooling(marketplace, extracted, fitted_netwo
     table = marketplace.images.read(["image_id", "jpeg"]).to_pylist()
     jpegs = {row["image_id"]: row["jpeg"] for row in table}
     rows = extracted[1][:3]
-    pixels = np.stack([decode_canonical(jpegs[row["image_id"]]) for row in rows])
+    pixels = np.stack([stretch_content(decode_canonical(jpegs[row["image_id"]])) for row in rows])
     with torch.no_grad():
         maps = fitted_network.maps(torch.from_numpy(pixels))
         expected = pool_blocks(maps, block_names(fitted_network, 3), 2.0).numpy()

@@ -33,6 +33,7 @@ from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 
 LABELS = ["Blue", "Green", "Red"]
 HEAD_HISTORY = [{"epoch": 1, "validation_accuracy": 0.5}]
@@ -198,6 +199,7 @@ def test_model_has_labels_transform_data_recipe_and_code(trained, base_recipe, m
     assert card["labels"] == LABELS
     assert card["transform"] == {
         "photos_version": canonical.VERSION,
+        "framing_version": FRAMING_VERSION,
         "photo_side": 256,
         "input_side": 64,
     }
