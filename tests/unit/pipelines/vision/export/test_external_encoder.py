@@ -81,8 +81,10 @@ def expected_vectors(pixels, order=(0, 1, 2)):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("opset", [11, 17, 18, 21])
-@pytest.mark.parametrize(("channels", "order"), [("rgb", (0, 1, 2)), ("bgr", (2, 1, 0))])
+@pytest.mark.parametrize(
+    ("opset", "channels", "order"),
+    [(11, "rgb", (0, 1, 2)), (18, "bgr", (2, 1, 0)), (21, "rgb", (0, 1, 2))],
+)
 def test_photos_are_prepared_as_described(external, recipe, pixels, opset, channels, order):
     config = recipe(external(opset, channel_order=channels)).external_encoder
 
