@@ -21,7 +21,11 @@ KILLS = "KILL_RAY_WORKERS"
 
 
 def beside_head(
-    workers: str, *words: str, environment: Mapping[str, str], cwd: Path = PROJECT
+    workers: str,
+    *words: str,
+    environment: Mapping[str, str],
+    cwd: Path = PROJECT,
+    seconds: float = TIMEOUT_S,
 ) -> str:
     """Run a command that must succeed beside a head of its own, and return its output."""
     unshare = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -32,7 +36,7 @@ def beside_head(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
