@@ -82,12 +82,13 @@ class RayEngine:
         ray = self._connect()
         work = ray.put(_Work(function, sink, _versions()))
         task = ray.remote(_run).options(**self._options)
+        one_attempt = ray.remote(_run).options(**self._options | {"max_retries": 0})
         pending: dict[Any, Any] = {}
         isolator = Isolator(isolation and _with_sink(isolation, sink))
 
         def run_alone(shard: Any) -> Any:
             try:
-                return ray.get(task.options(max_retries=0).remote([work], shard))
+                return ray.get(one_attempt.remote([work], shard))
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
                 raise LostProcessError from error
 
