@@ -21,6 +21,7 @@ pytestmark = [
     ),
 ]
 
+FAULTS = ("raylet", "s3", "head", "store")
 DIGESTS = ("content_digests", "embeddings_report", "texts_report")
 
 
@@ -96,7 +97,7 @@ def test_run_with_killed_workers_has_the_digests_of_a_local_run(
         assert actual.get("digest", actual) == expected.get("digest", expected), name
 
 
-def run_services(local: Run, folder: Path) -> dict[str, Any]:
+def run_services(local: Run, folder: Path, *faults: str) -> dict[str, Any]:
     """Run the pipelines on the services of the compose files; return the report of ``compose_cluster``."""
     source, clone = local.place.clone, folder / "clone"
     # The configuration of tests, as the one that the documents name.
@@ -104,7 +105,7 @@ def run_services(local: Run, folder: Path) -> dict[str, Any]:
     shutil.copytree(source / "conf" / "test", clone / "conf" / "ray", dirs_exist_ok=True)
     printed = machines.isolated(
         *(compose_cluster.__file__, WORKERS, str(clone), str(source / local.place.raw)),
-        str(folder),
+        *(str(folder), *faults),
         environment=_with_tests_on_path(),
         cwd=clone,
     )
@@ -121,6 +122,25 @@ def test_compose_services_run_the_pipelines_on_s3_and_serve_the_release(
     for name in DIGESTS:
         expected, actual = whole_run.json(name), report[name]
         assert actual.get("digest", actual) == expected.get("digest", expected), name
+
+
+@pytest.fixture(scope="module")
+def fault_reports(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of each fault."""
+    return run_services(whole_run, tmp_path_factory.mktemp("faults"), *FAULTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_loses_and_doubles_nothing(
+    whole_run: Run, fault_reports: dict[str, Any], fault: str
+) -> None:
+    report = fault_reports[fault]
+
+    assert report["digests"] == whole_run.json("content_digests")
+    assert report["doubled"] == 0
+    # With the head also the driver is lost.
+    assert report["runs"] == (2 if fault == "head" else 1)
 
 
 def _with_tests_on_path() -> dict[str, str]:

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,20 @@ RUN = (
 """Shards of a few photos: the sample would be one."""
 
 DIGESTS = ("content_digests", "embeddings_report", "texts_report")
+WORKING = "ray::_run"
+
+FILL = """
+import os, ray, sys, time
+def fill():
+    return [ray.put(bytes(30_000_000)) for _ in range(40)]
+ray.init()
+task = ray.remote(fill).options(num_cpus=0, scheduling_strategy="SPREAD")
+references = [task.remote() for _ in range(3)]
+ray.get(references)
+open(sys.argv[1], "w").close()
+time.sleep(900)
+"""
+"""Keeps 1.2 GB on each machine, more than its object store."""
 
 
 class Services:
@@ -112,7 +129,77 @@ def _interpolate(text: str) -> str:
     return re.sub(r"(?<!\$)\$\{(\w+):([-?])([^}]*)\}", value, text).replace("$$", "$")
 
 
-def main(workers: str, clone: str, raw: str, folder: str) -> None:
+class Faults:
+    """Cleans the sample into a lake of its own for each fault.
+
+    Each function causes a fault while workers read photos.
+    """
+
+    def __init__(self, services: Services, place: Place) -> None:
+        self._services, self._network, self._place = services, services.network, place
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Return the digests of a run with a fault, and the number of runs that it took."""
+        lake = f"s3://lake/{name}"
+        words = [*SUBMIT, f"FB_LAKE={lake}", *RUN, "--pipeline=cleaning"]
+        prepare, fault = getattr(self, f"prepare_{name}", None), getattr(self, name)
+        if prepare:
+            prepare()
+        started = time.monotonic()
+        run = self._services.spawn("head", *words)
+        wait(lambda: self._network.processes("worker1", WORKING), lambda: self._network.log("head"))
+        fault()
+        runs = 1
+        while run.wait() != 0:
+            assert runs < 2, self._network.log("head")
+            wait(lambda: self._services.is_healthy("head"), lambda: self._network.log("head"))
+            run, runs = self._services.spawn("head", *words), runs + 1
+        seconds = time.monotonic() - started
+        place = replace(self._place, lake=lake)
+        (version,) = place.records()
+        digests = place.json("content_digests", version)
+        rows, keys = len(place.photo_table()), place.photo_table().to_table(["key"])["key"]
+        return {
+            "digests": digests,
+            "doubled": rows - len(set(keys.to_pylist())),
+            "runs": runs,
+            "seconds": round(seconds),
+        }
+
+    def raylet(self) -> None:
+        """Kill the raylet of a machine that works."""
+        self._kill("worker1", "core/src/ray/raylet/raylet")
+
+    def prepare_store(self) -> None:
+        """Fill the object stores."""
+        full = self._network.folder / "full"
+        self._services.spawn("head", *SUBMIT, "python", "-c", FILL, str(full))
+        wait(full.exists, lambda: self._network.log("head"))
+
+    def store(self) -> None:
+        """Leave the stores full."""
+
+    def s3(self) -> None:
+        """Kill the bucket's server, and start it again."""
+        self._kill("s3", "-s3.config")
+        time.sleep(5)
+        self._services.start("s3")
+
+    def head(self) -> None:
+        """Kill everything on the head, with the driver. Its container starts again."""
+        self._kill("head", "")
+
+    def _kill(self, machine: str, command: str) -> None:
+        for pid in self._network.processes(machine, command):
+            if pid != self._network.machines[machine] and not _is_container(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_container(pid: int) -> bool:
+    return b"until" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def main(workers: str, clone: str, raw: str, folder: str, *faults: str) -> None:
     """Run the pipelines of a clone as a job, and the server; print the digests as JSON.
 
     Args:
@@ -120,6 +207,7 @@ def main(workers: str, clone: str, raw: str, folder: str) -> None:
         clone: folder of the project.
         raw: folder with the content of the raw bucket.
         folder: empty folder.
+        faults: names of functions of ``Faults``. With any, only these are done.
     """
     network = Network(Path(folder))
     services = Services(network, Path(workers), Path(clone))
@@ -135,12 +223,16 @@ def main(workers: str, clone: str, raw: str, folder: str) -> None:
     for machine in network.machines:
         if machine.startswith("worker"):
             services.start("worker", machine)
-    assert services.spawn("head", *SUBMIT, *RUN).wait() == 0, network.log("head")
-    services.start("server", default="fb-serve run")
-    url = f"http://{network.address('server')}:8000"
-    wait(lambda: _status(f"{url}/readyz") == 200, lambda: network.log("server"))
-    (version,) = place.records()
-    report = {name: place.json(name, version) for name in DIGESTS}
+    if faults:
+        cases = Faults(services, place)
+        report = {name: cases.report(name) for name in faults}
+    else:
+        assert services.spawn("head", *SUBMIT, *RUN).wait() == 0, network.log("head")
+        services.start("server", default="fb-serve run")
+        url = f"http://{network.address('server')}:8000"
+        wait(lambda: _status(f"{url}/readyz") == 200, lambda: network.log("server"))
+        (version,) = place.records()
+        report = {name: place.json(name, version) for name in DIGESTS}
     network.check()
     sys.stdout.write(json.dumps(report) + "\n")
 

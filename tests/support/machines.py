@@ -128,7 +128,7 @@ class Network:
         return ["nsenter", "--target", target, "--net", "--mount"]
 
 
-def wait(condition: Callable[[], object], message: Callable[[], str], seconds: float = 120) -> None:
+def wait(condition: Callable[[], object], message: Callable[[], str], seconds: float = 300) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
