@@ -58,7 +58,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=limits.backlog,
-                timeout_keep_alive=limits.keep_alive,
                 timeout_graceful_shutdown=settings.shutdown_grace_seconds,
             )
         )

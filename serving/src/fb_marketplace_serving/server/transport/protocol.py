@@ -146,8 +146,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             data = data.lstrip(b"\r\n")
         searched = max(0, len(self._head) - 2)
         self._head += data
-        if self._head and self.parser:
-            self._unset_keepalive_if_required()
         if not self._has_turn:
             if not self._is_paused and len(self._head) > self._limits.max_header_bytes:
                 self._is_paused = True
@@ -271,6 +269,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the time of the next request, or of the rest of the body."""
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # It would close a request in progress: see check_time.
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.since = self.server_state.time()
             self.server_state.forget(self)
@@ -299,14 +298,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     self.abort()
             elif self._is_slow(now) or (self._deferred and seconds > limits.body_timeout):
                 self._refuse("slow_upload")
-        elif self._has_turn and self._is_waiting() and seconds > limits.header_timeout:
+        elif self._has_turn and (self.cycle is None or self.cycle.response_complete):
             if self._phase == "head":
-                self._refuse("slow_headers")
-            else:
+                if seconds > limits.header_timeout:
+                    self._refuse("slow_headers")
+            elif seconds > (limits.keep_alive if self.cycle else limits.header_timeout):
                 self.transport.close()
-
-    def _is_waiting(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
 
     def _is_slow(self, now: float) -> bool:
         """Check the rate of the body in the last window. Time when the server did not read is left out."""
@@ -335,7 +332,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._phase, self.since = "refused", self.server_state.time()
         self._deferred = None
         if self.parser:
-            self._unset_keepalive_if_required()
             self.flow.resume_reading()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:

@@ -62,7 +62,10 @@ class Connection:
         self.calls = 0
         self.answer = asyncio.Event()
         loop = asyncio.get_running_loop()
-        config = uvicorn.Config(self.app, ws="none", interface="asgi3", log_config=None)
+        # No timer of uvicorn may close a connection.
+        config = uvicorn.Config(
+            self.app, ws="none", interface="asgi3", log_config=None, timeout_keep_alive=0
+        )
         self.connections = Connections(limits, self.reasons.append, self.time)
         self.create_task, self.call_later = loop.create_task, loop.call_later
         self.config = config
@@ -304,6 +307,63 @@ def test_response_that_nobody_reads_is_dropped(closing):
         assert client.transport.aborted
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST / HTTP/1.1\r\nContent-Len"],
+        [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Len"],
+    ],
+    ids=["one segment", "two segments"],
+)
+def test_head_begun_before_a_response_has_the_header_timeout(parts):
+    async def scenario(client):
+        for part in parts:
+            client.send(part)
+        await client.respond()
+        client.wait(9)
+        assert not client.transport.closing
+
+        client.send(b"gth: 1\r\n\r\na")
+        await client.respond()
+
+        assert client.transport.written.count(b"HTTP/1.1 204") == 2
+        assert not client.transport.closing
+
+    run(scenario)
+
+
+def test_request_after_an_unread_body_has_no_limit():
+    async def scenario(client):
+        client.send(HEAD + b"a" * 65_536)
+        await client.respond()
+        client.answer.clear()
+        client.send(b"a" * (999_999 - 65_536) + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.01)
+        client.wait(100)
+        await client.respond()
+
+        assert client.transport.written.count(b"HTTP/1.1 204") == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("keep_alive", [5, 20])
+def test_idle_connection_is_closed_after_keep_alive(keep_alive):
+    async def scenario(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.respond()
+        await asyncio.sleep(0.01)
+        client.wait(keep_alive)
+        assert not client.transport.closing
+
+        client.wait(1)
+
+        assert client.transport.closing
+        assert client.reasons == []
+
+    run(scenario, replace(LIMITS, keep_alive=keep_alive))
 
 
 def test_request_in_progress_has_no_limit():
