@@ -184,14 +184,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse(_reason(error))
             return
         if self._phase == "body":
-            if not self.cycle.response_complete:
+            if not self.cycle.response_complete and not self.pipeline:
                 self.server_state.uploading.setdefault(self)
             overhead = self._wire_bytes - _CHUNK_OVERHEAD * self._body_bytes
         else:
             overhead = self._head_bytes
         if overhead > self._limits.max_header_bytes:
             self._refuse("headers_too_large")
-        elif self._deferred and self.cycle.waiting_for_100_continue:
+        else:
+            self._send_continue()
+
+    def _send_continue(self) -> None:
+        """Request the body of a client that expects that. The application is called when it has arrived."""
+        if self._deferred and self.cycle.waiting_for_100_continue:
             self.cycle.waiting_for_100_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -229,8 +234,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._requests >= self._limits.max_requests:
             self.cycle.keep_alive = False
         self._phase, self._head_bytes = "body", 0
-        self._wire_bytes = self._body_bytes = self._window_bytes = 0
+        self._wire_bytes = self._body_bytes = 0
+        self._start_body()
+
+    def _start_body(self) -> None:
+        """Start the time of the body."""
         self.since = self._window_start = self.server_state.time()
+        self._window_bytes = 0
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Call the application if the body is complete or large, else when it is."""
@@ -267,13 +277,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.server_state.waiting[self] = None
 
     def on_response_complete(self) -> None:
-        """Start the time of the next request, or of the rest of the body."""
+        """Start the time of the next request, or of the rest of the body, or of a pipelined body."""
         super().on_response_complete()
         self._unset_keepalive_if_required()  # It would close a request in progress: see check_time.
-        if not self.transport.is_closing() and self.cycle.response_complete:
+        if self.transport.is_closing():
+            return
+        if self.cycle.response_complete:
             self.since = self.server_state.time()
             self.server_state.forget(self)
             self.server_state.waiting[self] = None
+        elif self._phase == "body" and not self.pipeline:
+            # Until now, the client could not send it: the server did not read, or had not requested it.
+            self._start_body()
+            self.server_state.uploading[self] = None
+            self._send_continue()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: a server may ignore any request to upgrade."""
@@ -293,17 +310,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if seconds > limits.linger:
                 self.abort()
         elif self._phase == "body":
-            if self.cycle.response_complete:
-                if seconds > limits.drain_seconds:
-                    self.abort()
-            elif self._is_slow(now) or (self._deferred and seconds > limits.body_timeout):
-                self._refuse("slow_upload")
+            self._check_body(now)
         elif self._has_turn and (self.cycle is None or self.cycle.response_complete):
             if self._phase == "head":
                 if seconds > limits.header_timeout:
                     self._refuse("slow_headers")
             elif seconds > (limits.keep_alive if self.cycle else limits.header_timeout):
                 self.transport.close()
+
+    def _check_body(self, now: float) -> None:
+        limits, seconds = self._limits, now - self.since
+        if self.cycle.response_complete:
+            if seconds > limits.drain_seconds:
+                self.abort()
+        elif self.pipeline:
+            return  # The time of the body starts after the response to the earlier request.
+        elif self._is_slow(now) or (self._deferred and seconds > limits.body_timeout):
+            self._refuse("slow_upload")
 
     def _is_slow(self, now: float) -> bool:
         """Check the rate of the body in the last window. Time when the server did not read is left out."""

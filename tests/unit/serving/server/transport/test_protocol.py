@@ -60,6 +60,7 @@ class Connection:
         self.now = 100.0
         self.reasons = []
         self.calls = 0
+        self.reads = False
         self.answer = asyncio.Event()
         loop = asyncio.get_running_loop()
         # No timer of uvicorn may close a connection.
@@ -84,6 +85,8 @@ class Connection:
 
     async def app(self, scope, receive, send):
         self.calls += 1
+        if self.reads:
+            await receive()
         await self.answer.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
@@ -203,6 +206,31 @@ def test_expected_continue_is_sent_before_the_application_is_called():
         client.send(b"a" * 999_999)
         await client.respond()
         assert client.transport.written.count(b"HTTP/1.1 ") == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"], ids=["plain", "expect"])
+def test_time_of_a_pipelined_body_starts_after_the_response(expect, reads):
+    async def scenario(client):
+        client.reads = reads
+        client.send(
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: x\r\n" + expect + b"Content-Length: 10000\r\n\r\n"
+        )
+        await asyncio.sleep(0)
+        client.wait(30)
+        assert client.transport.written == b""
+        await client.respond()
+        assert client.transport.written.count(b"HTTP/1.1 100") == bool(expect)
+        assert client.transport.reading
+        client.wait(4)
+        client.send(b"a" * 10_000)
+        await client.respond()
+
+        assert client.transport.written.count(b"HTTP/1.1 204") == 2
+        assert client.reasons == []
 
     run(scenario)
 
@@ -345,6 +373,7 @@ def test_request_after_an_unread_body_has_no_limit():
         await client.respond()
 
         assert client.transport.written.count(b"HTTP/1.1 204") == 2
+        assert not client.transport.closing
 
     run(scenario)
 
@@ -433,6 +462,20 @@ def test_request_in_progress_keeps_its_connection():
         assert b"retry-after: 1" in second.written
         assert second.closing
         assert len(client.connections.connections) == 1
+
+    run(scenario, ONE)
+
+
+def test_pipelined_body_makes_room_only_after_the_response():
+    async def scenario(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD)
+        client.connect()
+        assert not client.transport.closing
+
+        await client.respond()
+        client.connect()
+
+        assert client.transport.aborted
 
     run(scenario, ONE)
 
