@@ -1,5 +1,6 @@
 """Writer of the Lance tables that servers search if the search engine is ``lance``."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 
 from fb_marketplace.parameters.release import SearchParameters
 from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.retries import retry_on_store_error
 from fb_marketplace_serving.ann.candidate_source import CandidateSource
@@ -58,7 +60,7 @@ def write_vector_table(url: str, source: CandidateSource, parameters: SearchPara
     """Write vectors to a table, in one fragment, and index them.
 
     Args:
-        url: path or URL of the table. A table that a failed attempt left there is replaced.
+        url: path or URL of the table. What a failed attempt left there is removed.
         source: the vectors.
         parameters: number of vectors from which on they are indexed.
 
@@ -68,6 +70,10 @@ def write_vector_table(url: str, source: CandidateSource, parameters: SearchPara
     import lance
     import pyarrow as pa
 
+    # The ids of rows are positions only in fragment 0, and a replaced table continues with fragment 1.
+    filesystem, path = open_root(url)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm(path, recursive=True)
     schema = pa.schema([pa.field(VECTOR, pa.list_(pa.float32(), source.dimension), nullable=False)])
 
     def batches() -> Iterator[Any]:
@@ -81,7 +87,7 @@ def write_vector_table(url: str, source: CandidateSource, parameters: SearchPara
         pa.RecordBatchReader.from_batches(schema, batches()),
         url,
         schema=schema,
-        mode="overwrite",
+        mode="create",
         max_rows_per_file=max(1, len(source)),
         max_bytes_per_file=1 << 50,
         storage_options=lance_options(url),

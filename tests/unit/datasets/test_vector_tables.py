@@ -39,14 +39,37 @@ def test_tables_are_written_by_name(tmp_path, first):
 
 
 def test_failed_attempt_is_replaced(tmp_path):
-    sources, _ = build(tmp_path, "lance")
+    sources, matrix = build(tmp_path, "lance")
     source = sources["image_index"]
     earlier = VectorTableSource(sources["text_index"].index, source.parameters)
     earlier.write(str(tmp_path / "table"))
+    files = len(list((tmp_path / "table").rglob("*.lance")))
 
     written = source.write(str(tmp_path / "table"))
 
-    assert len(VectorTable.open(str(tmp_path / "table"), written.version, 0)) == 300
+    table = VectorTable.open(str(tmp_path / "table"), written.version, 0)
+    assert Index(table, [""] * 300, [""] * 300).search(matrix[7], 1).rows.tolist() == [7]
+    assert table.within(matrix[7:8], 1e-6, np.arange(300)).tolist() == [7]
+    assert len(list((tmp_path / "table").rglob("*.lance"))) == files
+
+
+def test_write_is_retried_if_store_fails(tmp_path, monkeypatch):
+    import lance
+
+    sources, matrix = build(tmp_path, "lance")
+    create_index, failures = lance.LanceDataset.create_index, [OSError("LanceError(IO): 503")]
+
+    def fail_once(*args, **options):
+        if failures:
+            raise failures.pop()
+        return create_index(*args, **options)
+
+    monkeypatch.setattr(lance.LanceDataset, "create_index", fail_once)
+
+    written = sources["image_index"].write(str(tmp_path / "table"))
+
+    table = VectorTable.open(str(tmp_path / "table"), written.version, 0)
+    assert table.within(matrix[7:8], 1e-6, np.arange(300)).tolist() == [7]
 
 
 def test_faiss_has_no_tables(tmp_path, first):

@@ -74,15 +74,29 @@ class VectorTable:
             cache_bytes: maximum size of the cached vectors.
 
         Raises:
-            VectorTableError: it is not a table of vectors in one fragment without deleted rows.
+            VectorTableError: it is not a table of vectors in one fragment without deleted rows, or it has
+                files outside of its folder.
         """
-        fragments = dataset.get_fragments()
+        fragments = [fragment.metadata for fragment in dataset.get_fragments()]
         kind = dataset.schema.field(VECTOR).type if VECTOR in dataset.schema.names else None
         self.dimension = int(getattr(kind, "list_size", 0))
-        if self.dimension < 1 or len(fragments) != 1 or fragments[0].deletion_file():
+        is_plain = [fragment.id for fragment in fragments] == [0] and not (
+            fragments[0].deletion_file or fragments[0].row_id_meta or fragments[0].overlays
+        )
+        if self.dimension < 1 or not is_plain:
             raise VectorTableError(
-                f"found a table with the columns {', '.join(dataset.schema.names)} in {len(fragments)} "
-                f"fragments; expected one fragment with the column {VECTOR}, without deleted rows"
+                f"found a table with the columns {', '.join(dataset.schema.names)} in the fragments "
+                f"{[fragment.id for fragment in fragments]}; expected fragment 0 only, with the column "
+                f"{VECTOR}, without changed or deleted rows"
+            )
+        files = [file.path for file in fragments[0].files]
+        if outside := [
+            *(base.path for base in dataset.base_paths().values()),
+            *(path for path in files if "/" in path),
+        ]:
+            raise VectorTableError(
+                f"found a table that refers to files in {', '.join(outside)}; expected only files in its "
+                "own folder"
             )
         self._dataset, self._count = dataset, int(dataset.count_rows())
         self._is_indexed = bool(dataset.describe_indices())

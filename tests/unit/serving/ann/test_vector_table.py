@@ -138,6 +138,27 @@ def test_other_table_is_rejected(tmp_path):
         VectorTable.open(str(tmp_path / "t"), 1, CACHE)
 
 
+def test_table_whose_row_ids_are_no_positions_is_rejected(tmp_path, matrix):
+    import lance
+
+    write(tmp_path / "t", matrix)
+    dataset = lance.dataset(str(tmp_path / "t"))
+    overwritten = lance.write_dataset(dataset.to_table(), str(tmp_path / "t"), mode="overwrite")
+
+    with pytest.raises(VectorTableError, match=r"fragments \[1\]"):
+        VectorTable.open(str(tmp_path / "t"), overwritten.version, CACHE)
+
+
+def test_table_with_files_of_another_is_rejected(tmp_path, matrix):
+    import lance
+
+    version = write(tmp_path / "other", matrix)
+    clone = lance.dataset(str(tmp_path / "other")).shallow_clone(str(tmp_path / "t"), version)
+
+    with pytest.raises(VectorTableError, match=r"files in .*/other"):
+        VectorTable.open(str(tmp_path / "t"), clone.version, CACHE)
+
+
 @pytest.mark.parametrize("min_indexed", [256, COUNT + 1], ids=["indexed", "small"])
 def test_failed_read_is_os_error(tmp_path, matrix, min_indexed):
     version = write(tmp_path / "t", matrix, min_indexed)
