@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fb_marketplace_serving.release.artifacts import (
-    manifest_artifacts,
     read_verified_blocks,
     release_artifacts,
 )
@@ -55,7 +54,7 @@ def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
     try:
         files = release_artifacts(lake, manifest)
     except ReleaseError:  # A table of photos is damaged; its own check will report that.
-        files = manifest_artifacts(manifest)
+        files = manifest.files
     errors = []
     for number, file in enumerate(files, start=1):
         try:

@@ -4,7 +4,6 @@ import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -43,14 +42,7 @@ def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
         except ValueError as error:
             raise ReleaseError(f"{lake.name(table.path)}: {error}") from error
         photo_files |= {file.path: file for file in files}
-    return [*manifest_artifacts(manifest), *photo_files.values()]
-
-
-def manifest_artifacts(manifest: Manifest) -> list[Artifact]:
-    """Return the distinct files that the manifest lists, without photo files."""
-    tables = (table.files for table in manifest.vector_tables.values())
-    files = chain(manifest.artifacts.values(), *tables)
-    return list({artifact.path: artifact for artifact in files}.values())
+    return [*manifest.files, *photo_files.values()]
 
 
 def read_verified(lake: Lake, artifact: Artifact) -> bytes:

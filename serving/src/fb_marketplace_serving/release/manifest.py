@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self, get_args
 
@@ -260,6 +261,12 @@ class Manifest(_Frozen):
         if name in self.artifacts:
             return self.artifacts[name].path
         return {str(index): table.path for index, table in self.vector_tables.items()}[name]
+
+    @property
+    def files(self) -> list[Artifact]:
+        """The distinct files of artifacts and tables, without photo files."""
+        tables = (table.files for table in self.vector_tables.values())
+        return list({file.path: file for file in chain(self.artifacts.values(), *tables)}.values())
 
     @property
     def is_searchable(self) -> bool:

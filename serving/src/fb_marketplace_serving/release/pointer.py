@@ -173,7 +173,7 @@ def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None
         previous = now
     elif previous != now:
         raise _overtaken(lake, previous, now)
-    lake.sync(lake.name(artifact.path) for artifact in manifest.artifacts.values())
+    lake.sync(lake.name(file.path) for file in manifest.files)
     path, data = manifest_path(manifest.version), manifest.model_dump_json(indent=2).encode()
     try:
         lake.create(path, data)

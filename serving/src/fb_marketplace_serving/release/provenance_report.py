@@ -122,6 +122,10 @@ def _sections(
     artifacts = {
         f"artifact {name}": f"sha256 {file.sha256}, {file.bytes:,} bytes, {file.path}"
         for name, file in files.manifest.artifacts.items()
+    } | {
+        f"table {name}": f"version {table.version}, {sum(file.bytes for file in table.files):,} bytes, "
+        f"of the index with sha256 {table.index_sha256}, {table.path}"
+        for name, table in files.manifest.vector_tables.items()
     }
     names = ("created", "code_revision", "data_digest", "photos_version", "embedding_dimension")
     versions = {name.replace("_", " "): getattr(files.manifest, name) for name in names}

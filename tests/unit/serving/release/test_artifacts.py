@@ -5,7 +5,6 @@ import pytest
 
 from fb_marketplace_serving.release.artifacts import (
     cache_error,
-    manifest_artifacts,
     read_verified_blocks,
     release_artifacts,
 )
@@ -28,17 +27,15 @@ def test_release_artifacts_lists_each_file_once(draft):
         update={"artifacts": draft.artifacts | {"image_index_ids": draft.artifacts["image_index"]}}
     )
 
-    assert {file.path for file in manifest_artifacts(draft)} == {
-        item.path for item in draft.artifacts.values()
-    }
-    assert len(manifest_artifacts(twice)) == len(manifest_artifacts(draft)) - 1
+    assert {file.path for file in draft.files} == {item.path for item in draft.artifacts.values()}
+    assert len(twice.files) == len(draft.files) - 1
 
 
 def test_release_artifacts_includes_photo_files(tmp_path, draft):
     files = release_artifacts(Lake(str(tmp_path)), draft)
 
     folder = tmp_path / "07_model_output/photos"
-    result = {file.path for file in files} - {file.path for file in manifest_artifacts(draft)}
+    result = {file.path for file in files} - {file.path for file in draft.files}
     assert result == {f"07_model_output/photos/{item.name}" for item in folder.iterdir()}
     for file in files:
         assert len(read(tmp_path, file)) == file.bytes

@@ -15,6 +15,7 @@ from fb_marketplace_serving.release.admin import export, verify
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import INDEXES, Manifest, ReleaseError
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.release.provenance_report import explain
 from fb_marketplace_serving.storage.lake import Lake
 
 PARAMETERS = SearchParameters(engine="lance", min_indexed_vectors=256)
@@ -118,6 +119,26 @@ def test_table_of_another_index_is_rejected(lance_lake):
 
     with pytest.raises(ReleaseError, match=r"tables/image_index .*000000"):
         Release.from_manifest(lance_lake, manifest.model_copy(update={"vector_tables": tables}))
+
+
+def test_tables_are_on_disk_before_release_is_current(tmp_path, original, monkeypatch):
+    synced = set()
+    monkeypatch.setattr(Lake, "sync", lambda lake, urls: synced.update(urls))
+    lake = Lake(str(tmp_path))
+    manifest = with_tables(lake, original.manifest)
+
+    publish(lake, manifest)
+
+    for table in manifest.vector_tables.values():
+        assert synced >= {lake.name(file.path) for file in table.files}
+
+
+def test_explanation_names_tables(lance_lake, original):
+    lines = explain(lance_lake, original.index.product_ids[0])
+
+    assert [line.split(",")[0] for line in lines if " tables/" in line] == [
+        f"  table {name}: version 1" for name in INDEXES
+    ]
 
 
 def test_manifest_with_tables_of_another_engine_is_rejected(lance_lake):
