@@ -22,6 +22,7 @@ Reason = Literal[
     "headers_too_large",
     "slow_headers",
     "slow_upload",
+    "body_timeout",
     "evicted",
     "full",
 ]
@@ -127,6 +128,14 @@ class Connections(ServerState):
         """Remove a connection from those that may be closed to make room."""
         self.waiting.pop(connection, None)
         self.uploading.pop(connection, None)
+
+    def renew(self, connection: "LimitedHttpProtocol") -> None:
+        """Start the time of a connection. It becomes the last of those that may be closed to make room."""
+        connection.since = self.time()
+        for queue in self.waiting, self.uploading:
+            if connection in queue:
+                del queue[connection]
+                queue[connection] = None
 
     def add(self, connection: "LimitedHttpProtocol") -> None:
         """Count a new connection."""

@@ -52,6 +52,11 @@ _STATUSES: Final[dict[Reason, tuple[int, str]]] = {
         408,
         "The body arrived at less than {limits.min_upload_rate:,} bytes per second.",
     ),
+    "body_timeout": (
+        408,
+        f"Neither the body nor its first {HIGH_WATER_LIMIT:,} bytes arrived "
+        "within {limits.body_timeout:g} s.",
+    ),
     "full": (503, "Server is at capacity ({limits.max_connections} connections). Retry later."),
 }
 
@@ -159,7 +164,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._has_turn = False
             self.server_state.turns.run(self.address, self._parse_head)
         elif self._head and self._phase == "idle":
-            self._phase, self.since = "head", self.server_state.time()
+            self._phase = "head"
+            self.server_state.renew(self)
 
     def _parse_head(self) -> None:
         """Parse the headers, and all that has followed them."""
@@ -204,7 +210,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Start the time of the headers."""
         super().on_message_begin()
         if self._phase != "head":
-            self._phase, self.since = "head", self.server_state.time()
+            self._phase = "head"
+            self.server_state.renew(self)
         self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -239,8 +246,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _start_body(self) -> None:
         """Start the time of the body."""
-        self.since = self._window_start = self.server_state.time()
-        self._window_bytes = 0
+        self.server_state.renew(self)
+        self._window_start, self._window_bytes = self.since, 0
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Call the application if the body is complete or large, else when it is."""
@@ -272,7 +279,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._start_deferred()
         self.server_state.uploading.pop(self, None)
         self._phase, self._head_bytes = "idle", 0
-        self.since = self.server_state.time()
+        self.server_state.renew(self)
         if self.cycle.response_complete:
             self.server_state.waiting[self] = None
 
@@ -325,8 +332,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self.abort()
         elif self.pipeline:
             return  # The time of the body starts after the response to the earlier request.
-        elif self._is_slow(now) or (self._deferred and seconds > limits.body_timeout):
+        elif self._is_slow(now):
             self._refuse("slow_upload")
+        elif self._deferred and seconds > limits.body_timeout:
+            self._refuse("body_timeout")
 
     def _is_slow(self, now: float) -> bool:
         """Check the rate of the body in the last window. Time when the server did not read is left out."""

@@ -153,7 +153,9 @@ def test_small_body_that_takes_too_long_is_refused():
 
         client.wait(1)
 
-        assert client.reasons == ["slow_upload"]
+        assert client.reasons == ["body_timeout"]
+        assert b"65,536 bytes" in client.transport.written
+        assert b"within 10 s" in client.transport.written
         await client.respond()
         assert client.calls == 0
 
@@ -506,6 +508,36 @@ def test_body_that_uploads_longest_makes_room():
         assert not idle.aborted
 
     run(scenario, replace(LIMITS, max_connections=2))
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"", b"GET / HTTP/1.1\r\n"),
+        (b"\r\n", b"\r\nGET / HTTP/1.1\r\n"),
+        (HEAD + b"a" * 65_536, b"a" * (999_999 - 65_536)),
+    ],
+    ids=["new", "blank line", "answered"],
+)
+def test_renewed_connection_makes_room_after_older_ones(start, more):
+    async def scenario(client):
+        client.send(start)
+        await client.respond()
+        client.now += 1
+        _, idle = client.connect()
+        client.now += 1
+        uploading, _ = client.connect()
+        uploading.data_received(HEAD)
+        client.now += 1
+        client.send(more)
+
+        client.connect()
+        assert idle.aborted
+        client.connect()
+        assert uploading.transport.aborted
+        assert not client.transport.aborted
+
+    run(scenario, replace(LIMITS, max_connections=3))
 
 
 def test_address_with_most_connections_makes_room():
