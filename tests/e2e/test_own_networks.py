@@ -22,6 +22,7 @@ from fb_marketplace.pipelines.vision.training.train_embedding import embedding_l
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.imaging.letterbox import stretch_content
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +93,7 @@ def test_served_encoder_equals_the_networks(run: Run) -> None:
     served = Encoder.from_bytes(place.read("encoder", version), threads=1).encode(pixels)
 
     with torch.no_grad():
-        maps = network.maps(torch.from_numpy(pixels))
+        maps = network.maps(torch.from_numpy(np.stack([*map(stretch_content, pixels)])))
         hidden = network.head.embed(maps["pool"])
         trained = layer(maps, hidden).numpy()
         logits = network.head.classify(hidden) / run.json("calibration")["temperature"]
