@@ -31,7 +31,9 @@ def report() -> dict[str, Any]:
     printed = ray_cluster.beside_head(
         *(WORKERS, str(BIN / "python"), ray_work.__file__), environment=_with_tests_on_path()
     )
-    result: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    # Ray may print messages after it.
+    (line,) = [line for line in printed.splitlines() if line.startswith("{")]
+    result: dict[str, Any] = json.loads(line)
     return result
 
 

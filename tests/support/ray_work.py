@@ -109,7 +109,7 @@ def main() -> None:
                 map_shards(
                     *(crash_at_five, [list(range(start, start + 8)) for start in range(0, 24, 8)]),
                     partial(sorted, reverse=True),
-                    isolation=Isolation(halves, reject),
+                    isolation=Isolation(halves, reject, str),
                 )
             ),
             "error": error_of(partial(operator.truediv, 1), 0, ZeroDivisionError),

@@ -2,16 +2,20 @@
 
 import math
 import os
+import pickle
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from fb_marketplace.compute.isolation import Isolation, Isolator, LostProcessError
+from fb_marketplace.compute.shards import IsolatedProcess
 from fb_marketplace.errors import UserError
 
 ADDRESS: Final = "RAY_ADDRESS"
@@ -82,15 +86,16 @@ class RayEngine:
         ray = self._connect()
         work = ray.put(_Work(function, sink, _versions()))
         task = ray.remote(_run).options(**self._options)
-        one_attempt = ray.remote(_run).options(**self._options | {"max_retries": 0})
+        isolated_task = ray.remote(_run_isolated).options(**self._options)
         pending: dict[Any, Any] = {}
         isolator = Isolator(isolation and _with_sink(isolation, sink))
 
         def run_alone(shard: Any) -> Any:
+            # A crash ends only the child of the worker. Ray retries if the worker or its machine is lost.
             try:
-                return ray.get(one_attempt.remote([work], shard))
+                return ray.get(isolated_task.remote([work], shard))
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-                raise LostProcessError from error
+                raise LostProcessError(None) from error
 
         def results() -> Iterator[Any]:
             (done, *_), _ = ray.wait([*pending])
@@ -112,6 +117,7 @@ class RayEngine:
                     yield from results()
             while pending:
                 yield from results()
+            yield from isolator.rejections()
         except (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.OutOfMemoryError,
@@ -219,7 +225,37 @@ _loaded: dict[str, _Work] = {}
 
 
 def _run(references: list[Any], shard: Any) -> Any:
-    """Work on a shard. The reference is in a list, since Ray would load a plain one for each task."""
+    """Return the result of a shard.
+
+    Args:
+        references: the reference to the work, in a list, since Ray would load a plain one for each task.
+        shard: the shard.
+    """
+    return _load_work(references)(shard)
+
+
+def _run_isolated(references: list[Any], shard: Any) -> Any:
+    """Return the result of a shard, computed in a process of its own.
+
+    Args:
+        references: the reference to the work, in a list.
+        shard: the shard.
+
+    Raises:
+        LostProcessError: the process ended. Ray itself does not tell why a worker ended.
+    """
+    import ray
+
+    call = partial(_call_pickled, ray.cloudpickle.dumps(_load_work(references)))
+    with closing(IsolatedProcess(call)) as process:
+        return process.run(shard)
+
+
+def _call_pickled(work: bytes, shard: Any) -> Any:
+    return pickle.loads(work)(shard)  # noqa: S301 - the work of the driver
+
+
+def _load_work(references: list[Any]) -> _Work:
     import ray
 
     (reference,) = references
@@ -228,7 +264,7 @@ def _run(references: list[Any], shard: Any) -> Any:
         work = ray.get(reference)
         work.check_versions()
         _loaded[reference.hex()] = work
-    return _loaded[reference.hex()](shard)
+    return _loaded[reference.hex()]
 
 
 def _versions() -> dict[str, str]:

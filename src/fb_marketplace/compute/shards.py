@@ -14,6 +14,8 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -120,24 +122,42 @@ def map_shards(
         return
     remaining, isolator = iter(shards), Isolator(isolation)
     while lost := (yield from _map(_processes(function, workers), _call, remaining, workers)):
-        with closing(_OneProcess(function)) as process:
+        with closing(IsolatedProcess(function)) as process:
             for shard in lost:
                 yield from isolator.work(process.run, shard)
+    yield from isolator.rejections()
 
 
-def _processes(function: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor:
+def _processes(
+    function: Callable[[Any], Any], workers: int, context: SpawnContext | None = None
+) -> ProcessPoolExecutor:
     # Never fork: a child forked after OpenMP or Lance has run hangs.
     return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _initialize_worker, (function,)
+        workers, context or SpawnContext(), initializer=_initialize_worker, initargs=(function,)
     )
 
 
-class _OneProcess:
-    """Works on shards in a process of its own, a new one after each that ended."""
+class _OneProcessContext(SpawnContext):
+    """A context that keeps its latest process, whose exit code no executor returns."""
+
+    process: BaseProcess | None = None
+
+    def Process(self, *arguments: Any, **options: Any) -> SpawnProcess:  # type: ignore[override] # noqa: N802
+        self.process = process = SpawnProcess(*arguments, **options)
+        return process
+
+
+class IsolatedProcess:
+    """A process that works on one shard at a time, followed by a new one when it ends."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
+        """Set the function, as :func:`map_shards` takes it."""
         self._function = function
-        self._pool = _processes(function, 1)
+        self._start()
+
+    def _start(self) -> None:
+        self._context = _OneProcessContext()
+        self._pool = _processes(self._function, 1, self._context)
 
     def run(self, shard: Any) -> Any:
         """Return the result of a shard.
@@ -149,8 +169,9 @@ class _OneProcess:
             return self._pool.submit(_call, shard).result()
         except BrokenProcessPool as error:
             self.close()
-            self._pool = _processes(self._function, 1)
-            raise LostProcessError from error
+            process = self._context.process
+            self._start()
+            raise LostProcessError(process.exitcode if process else None) from error
 
     def close(self) -> None:
         """End the process."""

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     """The listing is on the erasure list."""
     NOT_AS_LISTED = "not_as_listed"
     """The file was replaced or removed after it was listed."""
+    CRASHED = "crashed"
+    """The process that reads the file crashes."""
 
     # Reasons of fb_marketplace_serving.imaging.canonical.PhotoError.
     EMPTY = "empty"

@@ -1,15 +1,19 @@
 import os
+import pickle
+import signal
 import socket
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from fb_marketplace.compute import ray_engine
+from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.ray_engine import RayEngine
 from fb_marketplace.errors import UserError
 
-OPTIONS = {"shards_per_core": 2, "memory_per_task": 0, "max_retries": 0}
+OPTIONS = {"shards_per_core": 2, "memory_per_task": 0, "max_retries": 5}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,10 @@ class FakeRay:
         WorkerCrashedError=EOFError,
     )
 
+    cloudpickle = pickle
+
     def __init__(self, error, connected=True):
-        self.error = error
+        self.error, self.options = error, []
         self.is_initialized = lambda: connected
 
     def init(self, **_):
@@ -75,8 +81,14 @@ class FakeRay:
         return value
 
     def remote(self, function):
-        task = SimpleNamespace(remote=lambda *_: "task")
-        return SimpleNamespace(options=lambda **_: task)
+        # As in Ray, a function with options has no `options`.
+        with_options = SimpleNamespace(remote=lambda *arguments: partial(function, *arguments))
+
+        def set_options(**options):
+            self.options.append(options)
+            return with_options
+
+        return SimpleNamespace(options=set_options)
 
     def wait(self, pending):
         return pending[:1], pending[1:]
@@ -88,26 +100,82 @@ class FakeRay:
         pass
 
 
+class RayThatWorks(FakeRay):
+    """Ray that works on tasks, and loses the workers of the first ones."""
+
+    def __init__(self, *losses):
+        super().__init__(None)
+        self.losses = [*losses]
+
+    def put(self, value):
+        return SimpleNamespace(value=value, hex=lambda: id(value))
+
+    def get(self, reference):
+        if isinstance(reference, SimpleNamespace):
+            return reference.value
+        if self.losses:
+            raise self.losses.pop(0)
+        return reference()
+
+
 @pytest.fixture
 def run_with(monkeypatch):
     """Works on a shard with another Ray."""
 
-    def run(ray, address="127.0.0.1:6379"):
+    def run(ray, address="127.0.0.1:6379", *, function=str, shard=1, isolation=None):
         monkeypatch.setitem(sys.modules, "ray", ray)
         monkeypatch.setattr(ray_engine, "find_spec", lambda _: "ray")
         monkeypatch.setenv("RAY_ADDRESS", address)
         for name in (ray_engine.MEMORY_RETRIES, ray_engine.REQUEST_TIMEOUT):
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)
-        return list(RayEngine(**OPTIONS).map(str, [1], None, None))
+        return list(RayEngine(**OPTIONS).map(function, [shard], None, isolation))
 
     return run
 
 
 @pytest.mark.parametrize("error", [NodeDiedError, LocalRayletDiedError, EOFError, MemoryError])
 def test_task_that_lost_its_machine_is_a_user_error(run_with, error):
-    with pytest.raises(UserError, match="1 times: gone"):
+    with pytest.raises(UserError, match="6 times: gone"):
         run_with(FakeRay(error("gone")))
+
+
+ISOLATION = Isolation(lambda text: tuple(text) if len(text) > 1 else (), str.lower, str)
+
+
+def test_task_of_lost_worker_runs_again_in_parts(run_with):
+    ray = RayThatWorks(EOFError(), MemoryError())
+
+    assert run_with(ray, function=str.upper, shard="ab", isolation=ISOLATION) == ["A", "B"]
+
+
+def crash_at_x(text):
+    if "X" in text:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return text
+
+
+def test_row_that_crashes_a_child_of_its_worker_is_rejected(run_with):
+    ray = RayThatWorks(EOFError())
+
+    assert run_with(ray, function=crash_at_x, shard="X", isolation=ISOLATION) == ["x"]
+
+
+@pytest.mark.parametrize("error", [EOFError, MemoryError])
+def test_row_that_loses_its_workers_is_an_error(run_with, error):
+    ray = RayThatWorks(EOFError(), error(), error())
+
+    with pytest.raises(UserError, match=r"on a alone.*memory"):
+        run_with(ray, function=str.upper, shard="a", isolation=ISOLATION)
+
+
+def test_isolated_tasks_are_retried_as_others(run_with):
+    """Ray itself repeats the tasks of lost machines."""
+    ray = RayThatWorks(EOFError())
+
+    run_with(ray, function=str.upper, shard="a", isolation=ISOLATION)
+
+    assert [options["max_retries"] for options in ray.options] == [5, 5]
 
 
 @pytest.mark.parametrize("error", [ConnectionError, RuntimeError, NodeDiedError])
@@ -139,4 +207,4 @@ def test_retries_of_memory_kills_are_bounded(run_with):
     with pytest.raises(UserError):
         run_with(FakeRay(MemoryError("gone")))
 
-    assert os.environ[ray_engine.MEMORY_RETRIES] == "0"
+    assert os.environ[ray_engine.MEMORY_RETRIES] == "5"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace.compute import isolation, shards
-from fb_marketplace.compute.isolation import Isolation
+from fb_marketplace.compute.isolation import Isolation, LostProcessError
 from fb_marketplace.compute.shards import PerProcess, map_shards, shard_slices, use_engine
 from fb_marketplace.compute.threads import available_cores
 from fb_marketplace.errors import UserError
@@ -39,6 +39,19 @@ def crash_at_thirteen(numbers):
     return [(number, os.getpid()) for number in numbers]
 
 
+def kill_at_thirteen(numbers):
+    """End the process as the kernel does if memory is short."""
+    if 13 in numbers:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return numbers
+
+
+def exit_at_thirteen(numbers):
+    if 13 in numbers:
+        os._exit(1)
+    return numbers
+
+
 def crash_once(folder, numbers):
     try:
         (folder / "crashed").touch(exist_ok=False)
@@ -53,7 +66,7 @@ def halves(numbers):
     return (numbers[:middle], numbers[middle:]) if middle else ()
 
 
-ISOLATION = Isolation(halves, lambda numbers: [(numbers[0], "rejected")])
+ISOLATION = Isolation(halves, lambda numbers: [(numbers[0], "rejected")], "number {0[0]}".format)
 
 
 class Opened:
@@ -149,6 +162,7 @@ def test_row_that_ends_its_process_is_rejected_alone(monkeypatch, cores):
     results = dict(row for part in parts for row in part)
 
     assert sorted(results) == list(range(48))
+    assert [*results][-1] == 13
     assert [number for number, process in results.items() if process == "rejected"] == [13]
     assert os.getpid() not in results.values()
 
@@ -161,12 +175,57 @@ def test_killed_process_loses_nothing(tmp_path):
     assert sorted(results) == numbers
 
 
-@pytest.mark.parametrize("handling", [None, pytest.param(ISOLATION, marks=pytest.mark.slow)])
-def test_processes_that_always_end_are_an_error(monkeypatch, handling):
-    monkeypatch.setattr(isolation, "MAX_REJECTED", 0)
+def test_processes_that_always_end_are_an_error():
+    with pytest.raises(UserError, match=r"SIGSEGV, SIGSEGV.*memory"):
+        list(map_shards(crash_at_thirteen, [[1, 13]], max_workers=2))
 
-    with pytest.raises(UserError, match="memory"):
-        list(map_shards(crash_at_thirteen, [[1, 13]], max_workers=2, isolation=handling))
+
+@pytest.mark.parametrize(
+    ("function", "end"),
+    [
+        (kill_at_thirteen, "SIGKILL"),
+        pytest.param(exit_at_thirteen, "code 1", marks=pytest.mark.slow),
+    ],
+)
+def test_row_that_does_not_crash_its_process_is_an_error(function, end):
+    with pytest.raises(UserError, match=f"{end}.*number 13 alone.*memory"):
+        list(map_shards(function, [[13]], max_workers=2, isolation=ISOLATION))
+
+
+def lose(exit_code, shard):
+    raise LostProcessError(exit_code)
+
+
+@pytest.fixture
+def isolator():
+    return isolation.Isolator(ISOLATION)
+
+
+@pytest.mark.parametrize("exit_code", [-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS])
+def test_isolator_rejects_crashes_last(isolator, exit_code):
+    assert list(isolator.work(partial(lose, exit_code), [4, 5])) == []
+    assert list(isolator.rejections()) == [[(4, "rejected")], [(5, "rejected")]]
+
+
+@pytest.mark.parametrize("exit_code", [-signal.SIGKILL, -signal.SIGTERM, 1, 0, None])
+def test_isolator_rejects_crashes_only(isolator, exit_code):
+    with pytest.raises(UserError, match="number 4 alone"):
+        list(isolator.work(partial(lose, exit_code), [4, 5]))
+
+
+def test_one_crash_of_two_attempts_rejects_no_row(isolator):
+    exit_codes = iter([-signal.SIGSEGV, None])
+
+    with pytest.raises(UserError, match="SIGSEGV, unknown"):
+        list(isolator.work(lambda shard: lose(next(exit_codes), shard), [4]))
+
+
+def test_too_many_crashes_are_an_error_that_names_rows(isolator):
+    many = list(range(isolation.MAX_REJECTED + 1))
+
+    assert list(isolator.work(partial(lose, -signal.SIGSEGV), many[1:])) == []
+    with pytest.raises(UserError, match=r"17 rows.*number 1, number 2"):
+        list(isolator.work(partial(lose, -signal.SIGSEGV), many[:1]))
 
 
 class FakeEngine:

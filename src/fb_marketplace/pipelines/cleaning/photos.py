@@ -101,7 +101,7 @@ def read_photos(
         *(read, shards, sink),
         max_workers=settings.processes,
         local=len(new) <= settings.photos_per_batch,
-        isolation=Isolation(_halves, reject_photo),
+        isolation=Isolation(_halves, reject_photo, _file_name),
     )
     with Progress("photos read", len(keys), len(keys) - len(new)) as progress:
         for rows in results:
@@ -174,7 +174,7 @@ def read_photo_shard(
 
 
 def reject_photo(shard: Rows) -> PhotoRows:
-    """Return the rows of a photo that ends the process that reads it.
+    """Return the rows of a photo that crashes the process that reads it.
 
     Args:
         shard: the photo, as :func:`read_photo_shard` takes it.
@@ -182,9 +182,15 @@ def reject_photo(shard: Rows) -> PhotoRows:
     (request,) = shard.to_pylist()
     if request["is_stored"]:
         return _photo_rows([], [], [])
-    detail = "the process that reads it ends: its decoder crashes, or memory is short"
-    error = canonical.PhotoError("undecodable", detail)
-    return _photo_rows([], [_unusable(request, b"", error)], [])
+    detail = (
+        "its decoder crashes. Replace the file or update Pillow, and the next run reads it again"
+    )
+    rejection = {"head": b"", "reason": Reason.CRASHED, "detail": detail}
+    return _photo_rows([], [_source(request) | rejection], [])
+
+
+def _file_name(shard: Rows) -> str:
+    return str(shard["source_key"][0])
 
 
 def _halves(shard: Rows) -> tuple[Rows, ...]:

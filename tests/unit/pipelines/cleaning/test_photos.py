@@ -292,7 +292,7 @@ def test_photo_that_crashes_its_decoder_is_rejected_alone(
     _, usable, unusable = read(matched(**photos), source, changed("photos", **changes))
 
     assert sorted(row["image_id"] for row in usable) == ["a", "b", "d"]
-    assert [(row["image_id"], row["reason"]) for row in unusable] == [("crash", "undecodable")]
+    assert [(row["image_id"], row["reason"]) for row in unusable] == [("crash", "crashed")]
 
 
 def test_no_photos_are_accepted(matched, folder, one_process):
