@@ -160,15 +160,29 @@ def test_wrong_field_is_found(cluster, path, field):
 
 
 def test_job_makes_the_standing_cluster(cluster):
-    job, standing = read_objects("rayjob"), read_objects("raycluster")
+    job = read_objects("rayjob")["RayJob"]["spec"]["rayClusterSpec"]
+    labels = [template["metadata"].pop("labels") for template in pod_templates(job)]
+    standing = [template["metadata"].pop("labels") for template in pod_templates(cluster)]
 
-    assert job["RayJob"]["spec"]["rayClusterSpec"] == cluster
-    assert job["NetworkPolicy"] == standing["NetworkPolicy"]
+    assert job == cluster
+    assert all(label not in standing for label in labels)
 
 
-def test_pods_are_selected_by_the_policy_and_cannot_gain_rights(cluster):
-    policy = read_objects("raycluster")["NetworkPolicy"]["spec"]
-    for template in pod_templates(cluster):
+def test_files_own_their_objects():
+    """Deleting the objects of one file leaves those of the other."""
+    names = [
+        {(kind, item["metadata"]["name"]) for kind, item in read_objects(name).items()}
+        for name in ("raycluster", "rayjob")
+    ]
+
+    assert not names[0] & names[1]
+
+
+def test_pods_are_selected_by_the_policy_and_cannot_gain_rights(objects):
+    policy = objects.pop("NetworkPolicy")["spec"]
+    ((_, item),) = objects.items()
+    assert policy["ingress"][0]["from"] == [{"podSelector": policy["podSelector"]}]
+    for template in pod_templates(item["spec"].get("rayClusterSpec", item["spec"])):
         (container,) = template["spec"]["containers"]
         assert template["metadata"]["labels"] == policy["podSelector"]["matchLabels"]
         assert template["spec"]["securityContext"]["runAsNonRoot"]
