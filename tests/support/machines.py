@@ -96,17 +96,17 @@ class Network:
 
     def processes(self, name: str, command: str) -> list[int]:
         """Return the processes of a machine whose command line contains a text."""
-        namespace, found = _namespace(self.machines[name]), []
+        namespace, pids = _namespace(self.machines[name]), []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 if (
                     command.encode() in path.read_bytes()
                     and _namespace(path.parent.name) == namespace
                 ):
-                    found.append(int(path.parent.name))
+                    pids.append(int(path.parent.name))
             except OSError:  # the process has ended
                 continue
-        return found
+        return pids
 
     def check(self) -> None:
         """Check that no process of this PID namespace has another network interface."""
