@@ -12,6 +12,7 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
 from fb_marketplace.pipelines.vision.models.network import Network, make_network, network_weights
+from fb_marketplace.storage import fingerprints
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
@@ -69,6 +70,19 @@ def change(base_recipe: VisionParameters, **values) -> VisionParameters:
     for name, value in values.items():
         result[name] = result[name] | value if isinstance(value, dict) else value
     return VisionParameters.model_validate(result)
+
+
+@pytest.fixture
+def update_library(monkeypatch):
+    """Return a function that gives an installed library another version, as far as keys are concerned."""
+
+    def update(library: str) -> None:
+        installed = fingerprints.version
+        monkeypatch.setattr(
+            fingerprints, "version", lambda name: "0" if name == library else installed(name)
+        )
+
+    return update
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import Keys, iterate_rows, make_keys
 
 REVISION: Final = 3
+LIBRARIES: Final = ("timm", "torch", "torchvision", "onnxscript", "onnxruntime", "pillow")
+"""Libraries that build, export and run a network; another version may change features."""
 
 
 def extract_backbone_features(
@@ -33,12 +35,7 @@ def extract_backbone_features(
     if not len(images):
         raise InsufficientDataError("there are no photos")
     backbone = [parameters.backbone, origin_of_weights(parameters), get_backbone(parameters).side]
-    stage = stage_digest(
-        " ".join(map(str, backbone)),
-        REVISION,
-        None,
-        ["timm", "torch", "torchvision", "onnxscript", "onnxruntime"],
-    )
+    stage = stage_digest(" ".join(map(str, backbone)), REVISION, libraries=LIBRARIES)
     yield from extract_features(
         lambda: export_trunk(parameters), images, [stage], vision_features_existing_keys
     )

@@ -5,7 +5,10 @@ from typing import Final
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.task import num_classes
-from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
+from fb_marketplace.pipelines.vision.export.backbone_features import (
+    LIBRARIES,
+    extract_features,
+)
 from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
 from fb_marketplace.pipelines.vision.models.backbones import get_backbone
 from fb_marketplace.skipping import Skipped
@@ -42,7 +45,7 @@ def extract_block_features(
 
     content, config = vision_model.read(), parameters.embedding
     stage = stage_digest(
-        f"{config.num_blocks} blocks {config.gem_p}", REVISION, None, ["onnxscript", "onnxruntime"]
+        f"{config.num_blocks} blocks {config.gem_p}", REVISION, libraries=LIBRARIES
     )
     # Without the file's metadata: it has the code revision, and features do not depend on that.
     weights = sha256(save(load(content)))

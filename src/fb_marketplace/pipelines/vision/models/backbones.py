@@ -8,6 +8,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models import timm_networks
 from fb_marketplace.pipelines.vision.models.pretrained import (
+    DEFAULT,
     PackagedWeights,
     WeightSource,
     load_weights,
@@ -221,6 +222,12 @@ def check_backbone(parameters: VisionParameters) -> tuple[Backbone, WeightSource
         UserError: there is no such backbone or source, or the licence of the weights is missing.
     """
     backbone = get_backbone(parameters)
+    is_timm = backbone.load is not None
+    if is_timm and parameters.weights == DEFAULT and not backbone.hub:
+        raise UserError(
+            f"vision.weights is {DEFAULT}, but timm has no weights of {parameters.backbone} in the Hugging "
+            "Face Hub. Set it to the path or URL of a file, or to none for random weights"
+        )
     source = weight_source(
         parameters.backbone,
         backbone.sources(),

@@ -144,16 +144,25 @@ def _tensors(content: bytes, origin: str) -> "dict[str, torch.Tensor]":
 
     try:
         if origin.endswith(".safetensors"):
-            return load(content)
-        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            state: Any = load(content)
+        else:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # each reader has its own errors
         first_line = str(error).partition("\n")[0]
         raise UserError(
             f"{origin} cannot be read as weights ({first_line}); expected a state dict of tensors, "
             "as safetensors or as `torch.save(network.state_dict(), …)` writes it"
         ) from error
-    tensors = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    names = ", ".join(list(map(str, state))[:5]) if isinstance(state, dict) else ""
+    nested = state.get("state_dict", state) if isinstance(state, dict) else None
+    values = nested.items() if isinstance(nested, dict) else ()
+    tensors = {name: value for name, value in values if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise UserError(
+            f"{origin} has no tensors at its top level, but {names or type(state).__name__}; expected a "
+            "state dict of tensors. Save that alone, with `torch.save(network.state_dict(), …)`"
+        )
+    return tensors
 
 
 def _package_bytes(backbone: str, packaged: PackagedWeights) -> bytes:

@@ -69,6 +69,14 @@ def test_features_depend_on_their_inputs_only(exports, images, base_recipe, chan
     assert (after != before) is anew
 
 
+@pytest.mark.parametrize("library", ["timm", "torch", "onnxruntime", "pillow"])
+def test_features_depend_on_libraries(exports, images, base_recipe, update_library, library):
+    before, _ = read(images, base_recipe)
+    update_library(library)
+
+    assert read(images, base_recipe)[0] != before
+
+
 def test_photo_with_changed_pixels_is_recomputed(exports, store_photos, draw_photo, base_recipe):
     before, _ = read(store_photos({"a": draw_photo(1)}), base_recipe)
     after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), base_recipe)

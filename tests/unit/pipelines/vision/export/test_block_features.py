@@ -89,6 +89,16 @@ def test_block_features_depend_on_their_inputs_only(
     assert (keys_of(marketplace.images, model, changed(base_recipe, **values)) != before) is anew
 
 
+@pytest.mark.parametrize("library", ["timm", "torch", "torchvision", "pillow"])
+def test_block_features_depend_on_libraries(
+    marketplace, model, base_recipe, update_library, library
+):
+    before = keys_of(marketplace.images, model, base_recipe)
+    update_library(library)
+
+    assert keys_of(marketplace.images, model, base_recipe) != before
+
+
 @pytest.mark.parametrize(
     ("shift", "card", "anew"), [(0.0, {"code_revision": "another"}, False), (0.1, None, True)]
 )

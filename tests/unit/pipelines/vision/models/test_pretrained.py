@@ -124,6 +124,21 @@ def test_file_without_tensors_is_rejected(from_file, name):
     assert name in refused(from_file, "cnn", b"no weights", name)
 
 
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        ({"model": {"weight": torch.ones(1)}, "epoch": 3}, "model, epoch"),
+        ({"state_dict": {"student": {"weight": torch.ones(1)}}}, "state_dict"),
+        ({"state_dict": None}, "state_dict"),
+        ([torch.ones(1)], "list"),
+    ],
+)
+def test_file_with_nested_weights_is_rejected(from_file, state, names):
+    predicted = refused(from_file, "cnn", as_pth(state), "weights.pth")
+
+    assert f"but {names}; expected a state dict of tensors" in predicted
+
+
 def test_pickle_with_code_is_rejected(from_file):
     class Runs:
         def __reduce__(self):

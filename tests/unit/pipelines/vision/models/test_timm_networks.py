@@ -170,6 +170,25 @@ def test_file_of_another_network_is_rejected(timm_recipe, saved):
     assert "Set vision.backbone" in line
 
 
+@pytest.mark.parametrize("tensors", [{}, {"teacher": {"cls_token": torch.ones(1, 1, 64)}}])
+def test_file_without_tensors_does_not_read_the_hub(timm_recipe, hub, tmp_path, tensors):
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    recipe = timm_recipe(weights=str(path), weights_sha256=digest)
+    line = error_line(backbones.build_backbone, recipe)
+
+    assert "weights.pth has no tensors" in line
+
+
+def test_default_weights_that_the_hub_lacks_are_rejected(timm_recipe):
+    line = error_line(backbones.check_backbone, timm_recipe("timm/resnet50t", weights="default"))
+
+    assert "no weights of timm/resnet50t in the Hugging Face Hub" in line
+    assert "or to none" in line
+
+
 def test_file_with_other_checksum_is_rejected(timm_recipe, saved):
     _, named = saved(VIT, weights_sha256="0" * 64)
 
