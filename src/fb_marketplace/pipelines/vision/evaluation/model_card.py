@@ -97,10 +97,10 @@ def _other_categories(
 
 def _describe_weights(weights: list[dict[str, str | None]]) -> str:
     texts = (
-        f"{one['name']}, from {one['source']}"
-        + (f" (sha256 `{one['sha256'][:12]}`)" if one["sha256"] else "")
-        + f", licence {one['license']}"
-        for one in weights
+        f"{entry['name']}, from {entry['source']}"
+        + (f" (sha256 `{entry['sha256'][:12]}`)" if entry["sha256"] else "")
+        + f", licence {entry['license']}"
+        for entry in weights
     )
     return "; ".join(texts) or "none, the network was trained from random weights"
 

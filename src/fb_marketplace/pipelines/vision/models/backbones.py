@@ -188,20 +188,30 @@ def get_backbone(parameters: VisionParameters) -> Backbone:
             "name of a network of timm"
         )
     backbone = BACKBONES[name]
-    return backbone._replace(side=parameters.input_side or backbone.side)
+    side = parameters.input_side or backbone.side
+    _check_crop_size(parameters, side)
+    return backbone._replace(side=side)
+
+
+def _check_crop_size(parameters: VisionParameters, side: int, only_side: bool = False) -> None:
+    training = parameters.fine_tuning
+    crop_size = training.augmentation.crop_size
+    if training.epochs and (crop_size > side or (only_side and crop_size != side)):
+        expected = (
+            f"{side}, the only side that it reads" if only_side else f"at most {side}, its side"
+        )
+        raise UserError(
+            f"vision.fine_tuning.augmentation.crop_size is {crop_size}, but {parameters.backbone} reads "
+            f"photos of {side} pixels; expected {expected}. Set crop_size to {side}, or "
+            "vision.fine_tuning.epochs to 0"
+        )
 
 
 def _timm_backbone(parameters: VisionParameters) -> Backbone:
     name, config = parameters.backbone, timm_networks.timm_config(parameters.backbone)
-    side, training = parameters.input_side or config.input_size[-1], parameters.fine_tuning
-    crop_side = training.augmentation.crop_size
+    side = parameters.input_side or config.input_size[-1]
     features = timm_networks.count_features(name, side)
-    if config.fixed_input_size and training.epochs and crop_side != side:
-        raise UserError(
-            f"vision.fine_tuning.augmentation.crop_size is {crop_side}, but {name} reads photos of one "
-            f"side; expected {side}, the input side. Set crop_size to {side}, or "
-            "vision.fine_tuning.epochs to 0"
-        )
+    _check_crop_size(parameters, side, only_side=bool(config.fixed_input_size))
     return Backbone(
         make=partial(timm_networks.create_network, name, side),
         blocks=None,
@@ -210,7 +220,7 @@ def _timm_backbone(parameters: VisionParameters) -> Backbone:
         mean=tuple(config.mean),
         std=tuple(config.std),
         hub=config.hf_hub_id or "",
-        license=config.license,
+        license=None if config.license == timm_networks.UNKNOWN_LICENSE else config.license,
         load=partial(timm_networks.load_network, name, side),
     )
 
@@ -282,17 +292,23 @@ def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]
 
 
 def origin_of_weights(parameters: VisionParameters) -> str:
-    """Return an identifier of the weights: a digest, a name in torchvision or the hub, or a seed.
+    """Return an identifier of the weights: a digest, a name in torchvision, or a seed.
+
+    Weights of the hub without a digest in the parameters are downloaded.
 
     Raises:
-        UserError: there is no such backbone or source, or the licence of the weights is missing.
+        UserError: there is no such backbone or source, the licence of the weights is missing, or they
+            cannot be downloaded.
     """
     backbone, source = check_backbone(parameters)
     if source.name == "package" and backbone.packaged is not None:
         return backbone.packaged.sha256
     if source.name == "torchvision":
         return backbone.torchvision
-    return source.sha256 or (backbone.hub if source.name == "hub" else f"seed {parameters.seed}")
+    if source.name == "hub":
+        # The hub's file may change, its name does not.
+        return source.sha256 or timm_networks.download_from_hub(parameters.backbone).sha256
+    return source.sha256 or f"seed {parameters.seed}"
 
 
 def build_backbone(parameters: VisionParameters) -> "BlockTrunk | TimmTrunk":

@@ -59,6 +59,7 @@ def weight_source(
     Raises:
         UserError: there is no such source, or the digest of a file is missing.
     """
+    sha256 = sha256 and sha256.lower()  # it identifies the weights
     name = sources[0] if weights == DEFAULT else weights
     if name in sources and name in NAMED_SOURCES:
         return WeightSource(name, sha256=sha256 if name == "hub" else None)
@@ -107,8 +108,8 @@ def read_tensors(backbone: str, source: WeightSource) -> "dict[str, torch.Tensor
     """
     if source.name != "hub":
         return _tensors(read_file(source), source.url)
-    content, name = download_from_hub(backbone)
-    digest = hashlib.sha256(content).hexdigest()
+    path, digest = download_from_hub(backbone)
+    content, name = path.read_bytes(), path.name
     if source.sha256 is None:
         logger.info("%s of %s has sha256 %s; vision.weights_sha256 pins it", name, backbone, digest)
     else:

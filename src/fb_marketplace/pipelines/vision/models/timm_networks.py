@@ -2,8 +2,11 @@
 
 import contextlib
 import difflib
+import errno
 import functools
-from typing import TYPE_CHECKING, Any, Final
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
 
@@ -14,6 +17,12 @@ PREFIX: Final = "timm/"
 
 HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 """Names of a file of weights in a repository of the hub, the preferred first."""
+
+UNKNOWN_LICENSE: Final = "unknown"
+"""timm's licence of weights whose publisher states none."""
+
+FULL_OR_FORBIDDEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Error numbers of a cache that cannot be written."""
 
 MAX_REASON: Final = 300
 """Maximum length of timm's reason in an error."""
@@ -66,10 +75,13 @@ def count_features(backbone: str, side: int) -> int:
             network.group_matcher(coarse=True)
             return int(network.forward_head(features, pre_logits=True).shape[1])
     except Exception as error:  # each network of timm has its own errors
+        reads_own_side = False
+        with contextlib.suppress(UserError):
+            reads_own_side = side != own_side and count_features(backbone, own_side) > 0
         remedy = (
-            "choose a backbone that has feature maps"
-            if side == own_side
-            else f"set vision.input_side to {own_side}, the side in timm's configuration"
+            f"set vision.input_side to {own_side}, the side in timm's configuration"
+            if reads_own_side
+            else "choose a backbone that has feature maps"
         )
         raise UserError(
             f"{backbone} cannot read photos of {side} x {side} pixels ({_reason(error)}); {remedy}"
@@ -123,42 +135,71 @@ def load_network(
     return loaded
 
 
-def download_from_hub(backbone: str) -> tuple[bytes, str]:
-    """Download the weights of a network. A file in the hub's cache is not downloaded again.
+class HubFile(NamedTuple):
+    """A file of the hub, in the hub's cache, and its digest."""
 
-    Returns:
-        The content, and the name of the file.
+    path: Path
+    sha256: str
+
+
+@functools.cache
+def download_from_hub(backbone: str) -> HubFile:
+    """Download the weights of a network: for all of a process the same, even if the hub's change.
+
+    A file in the hub's cache is not downloaded again.
 
     Raises:
         UserError: the hub cannot be reached, or has no such file.
     """
-    from huggingface_hub.errors import RemoteEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     config = timm_config(backbone)
     preferred, *others = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
     try:
         return _download(backbone, config.hf_hub_id, preferred)
     except UserError as error:
-        if not others or not isinstance(error.__cause__, RemoteEntryNotFoundError):
+        if not others or not isinstance(error.__cause__, EntryNotFoundError):
             raise
-    return _download(backbone, config.hf_hub_id, others[0])
+        # Without a network, the cache may have the other file.
+        only_cached = isinstance(error.__cause__, LocalEntryNotFoundError)
+        return _download(backbone, config.hf_hub_id, others[0], only_cached)
 
 
-def _download(backbone: str, hub_id: str, file: str) -> tuple[bytes, str]:
-    from pathlib import Path
-
+def _download(backbone: str, hub_id: str, file: str, only_cached: bool = False) -> HubFile:
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = hub_id.partition("@")
+    url = f"https://huggingface.co/{repository}"
     try:
-        path = hf_hub_download(repository, file, revision=revision or None)
+        path = Path(
+            hf_hub_download(
+                repository, file, revision=revision or None, local_files_only=only_cached
+            )
+        )
+        with path.open("rb") as stream:
+            return HubFile(path, hashlib.file_digest(stream, "sha256").hexdigest())
     except Exception as error:  # the hub's HTTP client has its own errors
         raise UserError(
-            f"weights of {backbone} could not be downloaded from https://huggingface.co/{repository} "
-            f"({type(error).__name__}); without a network, set vision.weights to a file, with "
-            "vision.weights_sha256 and vision.weights_license, or to none"
+            f"weights of {backbone} could not be downloaded from {url} ({type(error).__name__}); "
+            f"{_download_remedy(error, url)}"
         ) from error
-    return Path(path).read_bytes(), file
+
+
+def _download_remedy(error: Exception, url: str) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    file = "set vision.weights to a file, with vision.weights_sha256 and vision.weights_license, or to none"
+    if isinstance(error, GatedRepoError):
+        return f"accept the terms at {url}, then run `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"it does not exist or is private. Run `hf auth login` if you have access, or {file}"
+    if isinstance(error, HfHubHTTPError):
+        status = getattr(error.response, "status_code", "an error")
+        return f"the hub answered {status}. Retry later if it is overloaded, or {file}"
+    if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
+        return f"{error.strerror}: check space and permissions of {constants.HF_HUB_CACHE}, or set HF_HOME"
+    return f"without a network, {file}"
 
 
 def _create(backbone: str, side: int, **options: Any) -> Any:

@@ -215,7 +215,11 @@ def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameter
 
     device = best_device()
     recipe = parameters.model_dump(mode="json", exclude=set(NOT_IN_TRAINING))
-    recipe["weights"] = origin_of_weights(parameters)
+    recipe |= {
+        "weights": origin_of_weights(parameters),
+        "weights_sha256": None,
+        "input_side": get_backbone(parameters).side,
+    }
     recipe["fine_tuning"] |= {
         "workers": None,
         "wise_ft_alphas": None,

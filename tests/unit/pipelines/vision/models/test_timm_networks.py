@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import re
 import threading
@@ -152,6 +153,27 @@ def test_impossible_side_names_the_configured_one(timm_recipe):
     assert "vision.input_side to 160" in line
 
 
+@pytest.mark.parametrize("side", [160, 96])
+def test_network_without_feature_maps_is_rejected(timm_recipe, monkeypatch, side):
+    network = type(timm.create_model("test_vit"))
+    monkeypatch.delattr(network, "group_matcher")
+    timm_networks.count_features.cache_clear()
+
+    line = error_line(backbones.check_backbone, timm_recipe(VIT, side))
+
+    assert "group_matcher" in line
+    assert "choose a backbone that has feature maps" in line
+
+
+def test_crops_above_the_own_side_are_rejected(timm_recipe, changed):
+    recipe = changed(timm_recipe(CNN, 192), input_side=None)
+
+    line = error_line(backbones.check_backbone, recipe)
+
+    assert "crop_size is 192" in line
+    assert "Set crop_size to 160" in line
+
+
 def test_crops_of_another_side_are_rejected_for_a_vit(base_recipe, changed):
     recipe = changed(base_recipe, backbone=VIT, input_side=160)
 
@@ -207,9 +229,10 @@ def test_file_without_license_is_rejected(timm_recipe, saved, backbone):
     assert "such as apache-2.0" in line
 
 
-def test_unknown_license_of_the_hub_is_asked_for(timm_recipe, monkeypatch):
+@pytest.mark.parametrize("known", [None, "unknown"])
+def test_unknown_license_of_the_hub_is_asked_for(timm_recipe, monkeypatch, known):
     config = timm.get_pretrained_cfg("test_vit.r160_in1k")
-    config.license = None
+    config.license = known
     monkeypatch.setattr(timm_networks, "timm_config", lambda backbone: config)
 
     recipe = timm_recipe(weights="hub", weights_license=None)
@@ -221,18 +244,20 @@ def test_unknown_license_of_the_hub_is_asked_for(timm_recipe, monkeypatch):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A local server with the paths of the Hugging Face Hub, and an empty cache."""
-    files = {}
+    files = {"missing": (404, "EntryNotFound")}
+    timm_networks.download_from_hub.cache_clear()
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self):
             content = files.get(self.path)
-            self.send_response(200 if content is not None else 404)
+            status, code = (200, "") if content is not None else files["missing"]
+            self.send_response(status)
             if content is None:
-                self.send_header("X-Error-Code", "EntryNotFound")
+                self.send_header("X-Error-Code", code)
                 self.end_headers()
                 return
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", "a" * 40)
+            self.send_header("X-Repo-Commit", hashlib.sha256(content).hexdigest()[:40])
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
 
@@ -253,6 +278,7 @@ def hub(monkeypatch, tmp_path):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     yield files
+    timm_networks.download_from_hub.cache_clear()
     server.shutdown()
     server.server_close()
 
@@ -288,6 +314,79 @@ def test_hub_weights_with_other_checksum_are_rejected(timm_recipe, saved, hub, t
 
     assert "expected 000000000000" in line
     assert "check vision.weights_sha256" in line
+
+
+@pytest.fixture
+def hub_file(saved, hub, tmp_path):
+    """Put the weights of a vision transformer in the hub; return the function that replaces them."""
+
+    def put(classes, file="model.safetensors"):
+        saved(VIT, classes)
+        content = Path(tmp_path, "weights.safetensors").read_bytes()
+        hub[f"/timm/test_vit.r160_in1k/resolve/main/{file}"] = content
+        return hashlib.sha256(content).hexdigest()
+
+    return put
+
+
+def test_changed_hub_weights_have_another_origin(timm_recipe, hub_file):
+    recipe, digest = timm_recipe(weights="hub"), hub_file(5)
+    origin = backbones.origin_of_weights(recipe)
+    changed_digest = hub_file(6)
+
+    assert backbones.origin_of_weights(recipe) == origin == digest
+    timm_networks.download_from_hub.cache_clear()  # a later process
+    assert backbones.origin_of_weights(recipe) == changed_digest != digest
+
+
+def test_pinned_hub_weights_have_the_origin_of_unpinned(timm_recipe, hub_file):
+    digest = hub_file(5)
+    pinned = timm_recipe(weights="hub", weights_sha256=digest.upper())
+
+    assert backbones.origin_of_weights(pinned) == digest
+    assert backbones.origin_of_weights(timm_recipe(weights="hub")) == digest
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_cached_weights_are_read_offline(timm_recipe, hub, hub_file, monkeypatch, file):
+    recipe, digest = timm_recipe(weights="hub"), hub_file(5, file)
+    assert backbones.origin_of_weights(recipe) == digest
+    timm_networks.download_from_hub.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    assert backbones.origin_of_weights(recipe) == digest
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (403, "GatedRepo", "accept the terms"),
+        (401, "RepoNotFound", "hf auth login"),
+        (404, "EntryNotFound", "the hub answered 404"),
+    ],
+)
+def test_refusal_of_the_hub_has_its_own_remedy(timm_recipe, hub, status, code, remedy):
+    hub["missing"] = (status, code)
+
+    line = error_line(backbones.build_backbone, timm_recipe(weights="hub"))
+
+    assert remedy in line
+    assert "without a network" not in line
+
+
+def test_full_disk_names_the_cache_of_the_hub(timm_recipe, hub, hub_file, monkeypatch):
+    hub_file(5)
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+
+    line = error_line(backbones.build_backbone, timm_recipe(weights="hub"))
+
+    assert "No space left on device" in line
+    assert constants.HF_HUB_CACHE in line
+    assert "without a network" not in line
 
 
 def test_offline_hub_gives_one_line(timm_recipe, hub, monkeypatch):

@@ -223,6 +223,8 @@ def test_training_is_deterministic(trained, train):
         ({"fine_tuning": {"precision": "bf16", "epochs": 0}}, True),
         ({"fine_tuning": {"workers": 1, "epochs": 0}}, False),
         ({"fine_tuning": {"wise_ft_alphas": [0.9], "epochs": 0}}, False),
+        ({"weights_license": "mit"}, False),
+        ({"weights_sha256": "ab" * 32}, False),  # without a file, it pins nothing
         ({"encoder": {"precision": "fp32"}}, False),
         ({"embedding": {"epochs": 9}}, False),
     ],
@@ -233,6 +235,13 @@ def test_changed_recipe_retrains(train, trainings, values, retrains):
     train(**untrained | values)
 
     assert (len(trainings()) == 2) is retrains
+
+
+def test_own_side_as_a_number_does_not_retrain(train, trainings):
+    train(fine_tuning={"epochs": 0}, input_side=None)
+    train(fine_tuning={"epochs": 0}, input_side=canonical.SIDE)
+
+    assert len(trainings()) == 1
 
 
 @pytest.mark.parametrize(
