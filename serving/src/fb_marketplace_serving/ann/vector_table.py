@@ -77,7 +77,11 @@ class VectorTable:
             VectorTableError: it is not a table of vectors in one fragment without deleted rows, or it has
                 files outside of its folder.
         """
-        fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+        with _os_errors():
+            fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+            self._dataset, self._count = dataset, int(dataset.count_rows())
+            self._is_indexed = bool(dataset.describe_indices())
+            folders = [base.path for base in dataset.base_paths().values()]
         kind = dataset.schema.field(VECTOR).type if VECTOR in dataset.schema.names else None
         self.dimension = int(getattr(kind, "list_size", 0))
         is_plain = [fragment.id for fragment in fragments] == [0] and not (
@@ -90,16 +94,11 @@ class VectorTable:
                 f"{VECTOR}, without changed or deleted rows"
             )
         files = [file.path for file in fragments[0].files]
-        if outside := [
-            *(base.path for base in dataset.base_paths().values()),
-            *(path for path in files if "/" in path),
-        ]:
+        if outside := folders + [path for path in files if "/" in path]:
             raise VectorTableError(
                 f"found a table that refers to files in {', '.join(outside)}; expected only files in its "
                 "own folder"
             )
-        self._dataset, self._count = dataset, int(dataset.count_rows())
-        self._is_indexed = bool(dataset.describe_indices())
         self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
 
     @classmethod
@@ -120,13 +119,14 @@ class VectorTable:
 
         options = lance_options(url)
         try:
-            dataset = lance.dataset(
-                url,
-                version=version,
-                index_cache_size_bytes=cache_bytes // 2,
-                metadata_cache_size_bytes=METADATA_CACHE_BYTES,
-                storage_options=options and options | READ_OPTIONS,
-            )
+            with _os_errors(()):
+                dataset = lance.dataset(
+                    url,
+                    version=version,
+                    index_cache_size_bytes=cache_bytes // 2,
+                    metadata_cache_size_bytes=METADATA_CACHE_BYTES,
+                    storage_options=options and options | READ_OPTIONS,
+                )
         except ValueError as error:
             if _IO_ERROR in str(error):
                 raise OSError(str(error)) from error
@@ -189,11 +189,16 @@ class VectorTable:
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
-    """Raise an OSError for a failed read. Queries are valid: :class:`Index` has checked them."""
+def _os_errors(kinds: tuple[type[Exception], ...] = (ValueError, RuntimeError)) -> Iterator[None]:
+    """Raise an OSError for a failed read. Queries are valid: :class:`Index` has checked them.
+
+    Lance panics on some damaged files. The exception of a panic is no Exception, and has no public class.
+    """
     try:
         yield
-    except (ValueError, RuntimeError) as error:
+    except BaseException as error:
+        if not isinstance(error, kinds) and type(error).__name__ != "PanicException":
+            raise
         raise OSError(f"a table of vectors cannot be read: {error}") from error
 
 

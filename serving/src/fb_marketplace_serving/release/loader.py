@@ -1,6 +1,7 @@
 """Loading of a release, with all checks that it must pass before it is served.
 
-No file is parsed before its checksum is verified, and a release must reproduce its canaries.
+No file is parsed before its checksum is verified, except the vectors in Lance tables. A release must
+reproduce its canaries.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ from fb_marketplace_serving.release.manifest import (
     manifest_path,
     open_lake,
     read_manifest,
+    unreadable,
 )
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
@@ -221,7 +223,10 @@ class Release:
             provenance,
             search,
         )
-        _check(lake, release)
+        try:
+            _check(lake, release)
+        except OSError as error:
+            raise unreadable(file, error) from error
         return release
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self, get_args
@@ -79,6 +80,9 @@ PARTS: Final[dict[Part, tuple[ArtifactName, ...]]] = {
 }
 """Parts that a release may lack, with their artifacts: a market may have no photos or no prices."""
 
+TAIL_BYTES: Final = 1024 * 1024
+"""Size of the end of a Lance file that holds its metadata, for up to some thousand pages of 8 MB."""
+
 REPAIR: Final = "publish the release again, or choose another with `fb-serve rollback`"
 """The remedy in errors about damaged releases."""
 
@@ -131,12 +135,20 @@ class VectorTableFiles(_Frozen):
         version: version of the table.
         index_sha256: checksum of the FAISS index with the same vectors, which the ids refer to.
         files: all files of the table.
+        tails_sha256: checksum of the last ``TAIL_BYTES`` of its files of vectors, one after the other.
     """
 
     path: Annotated[str, AfterValidator(_inside_the_lake)]
     version: int = Field(ge=1)
     index_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     files: tuple[Artifact, ...] = Field(min_length=1)
+    tails_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def split(self) -> tuple[list[Artifact], list[Artifact]]:
+        """Return the files of vectors, and the others."""
+        prefix = f"{self.path}/data/"
+        vectors = [file for file in self.files if file.path.startswith(prefix)]
+        return vectors, [file for file in self.files if not file.path.startswith(prefix)]
 
 
 class Canary(_Frozen):
@@ -384,6 +396,18 @@ def artifact_of(lake: Lake, path: str) -> Artifact:
     """
     size, sha256 = lake.digest(path)
     return Artifact(path=path, bytes=size, sha256=sha256)
+
+
+def tails_sha256(lake: Lake, files: Sequence[Artifact]) -> str:
+    """Compute the checksum of the last ``TAIL_BYTES`` of files, one after the other.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    sha256 = hashlib.sha256()
+    for file in files:
+        sha256.update(lake.read_range(file.path, max(0, file.bytes - TAIL_BYTES), file.bytes))
+    return sha256.hexdigest()
 
 
 def open_lake(url: str) -> Lake:

@@ -1,16 +1,20 @@
 """Lance tables of a release, which take the place of its indexes and are read where they are."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import CACHE_BYTES, VectorTable, VectorTableError
+from fb_marketplace_serving.release.artifacts import FETCH_THREADS, read_verified_blocks
 from fb_marketplace_serving.release.manifest import (
     REPAIR,
+    Artifact,
     ArtifactName,
     Manifest,
     ReleaseError,
     VectorTableFiles,
+    tails_sha256,
     unreadable,
 )
 from fb_marketplace_serving.storage.lake import Lake
@@ -22,9 +26,10 @@ IndexLoader = Callable[..., Index]
 def open_vector_tables(
     lake: Lake, manifest: Manifest, cache_bytes: int = CACHE_BYTES
 ) -> dict[ArtifactName, IndexLoader]:
-    """Open the tables of a release, and check that their files exist with their sizes.
+    """Open the tables of a release, and verify the files that Lance parses.
 
-    The checksums are not verified: that would read all vectors. ``fb-serve verify`` does it.
+    Lance panics, or ends the process, on some damaged files. Of the vectors, only sizes and the metadata at
+    the end of their files are verified: the rest would be too much to read. ``fb-serve verify`` does it.
 
     Args:
         lake: the lake.
@@ -55,6 +60,14 @@ def _open(lake: Lake, files: VectorTableFiles, cache_bytes: int) -> VectorTable:
                 raise ReleaseError(
                     f"{lake.name(file.path)}: {problem}; expected {file.bytes:,} bytes; {REPAIR}"
                 )
+        vectors, others = files.split()
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            list(pool.map(lambda file: _verify(lake, file), others))
+        if tails_sha256(lake, vectors) != files.tails_sha256:
+            raise ReleaseError(
+                f"{', '.join(lake.name(file.path) for file in vectors)}: found another checksum of the "
+                f"metadata than in the manifest; {REPAIR}"
+            )
         return VectorTable.open(name, files.version, cache_bytes)
     except ModuleNotFoundError as error:
         raise ReleaseError(
@@ -65,3 +78,13 @@ def _open(lake: Lake, files: VectorTableFiles, cache_bytes: int) -> VectorTable:
         raise ReleaseError(f"{name}: {error}; {REPAIR}") from error
     except OSError as error:
         raise unreadable(name, error) from error
+
+
+def _verify(lake: Lake, file: Artifact) -> None:
+    try:
+        for _ in read_verified_blocks(lake, file):
+            pass
+    except ReleaseError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        raise ReleaseError(f"{error}; {REPAIR}") from None

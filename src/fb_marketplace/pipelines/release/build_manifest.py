@@ -33,6 +33,7 @@ from fb_marketplace_serving.release.manifest import (
     TextCanary,
     VectorTableFiles,
     artifact_of,
+    tails_sha256,
 )
 from fb_marketplace_serving.search.listings.listing import read_listings
 from fb_marketplace_serving.storage.lake import Lake
@@ -271,12 +272,14 @@ def make_vector_table(lake: Lake, url: str, table: WrittenTable) -> VectorTableF
         ValueError: the table is not in the lake.
     """
     path = _path(lake, url)
-    return VectorTableFiles(
+    files = VectorTableFiles(
         path=path,
         version=table.version,
         index_sha256=table.index_sha256,
         files=tuple(artifact_of(lake, file) for file in sorted(lake.find(path))),
+        tails_sha256="0" * 64,
     )
+    return files.model_copy(update={"tails_sha256": tails_sha256(lake, files.split()[0])})
 
 
 def _path(lake: Lake, url: str) -> str:

@@ -170,6 +170,17 @@ def test_failed_read_is_os_error(tmp_path, matrix, min_indexed):
         Index(table, [""] * COUNT, [""] * COUNT).search(matrix[0], 10)
 
 
+def test_panic_is_os_error(tmp_path, matrix):
+    version = write(tmp_path / "t", matrix)
+    file = next((tmp_path / "t/data").glob("*.lance"))
+    content = bytearray(file.read_bytes())
+    content[-39] ^= 128  # the position of the metadata
+    file.write_bytes(content)
+
+    with pytest.raises(OSError, match="cannot be read"):
+        VectorTable.open(str(tmp_path / "t"), version, CACHE).vectors(np.arange(9))
+
+
 def test_concurrent_searches_with_small_cache_are_right(tmp_path, matrix, queries):
     version = write(tmp_path / "t", matrix)
     table = VectorTable.open(str(tmp_path / "t"), version, 2 * 4 * DIMENSION * 100)

@@ -10,12 +10,15 @@ from pydantic import ValidationError
 from fb_marketplace.ann.vector_tables import WrittenTable, write_vector_table
 from fb_marketplace.parameters.release import SearchParameters
 from fb_marketplace.pipelines.release.build_manifest import make_vector_table
+from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.release.admin import export, verify
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import INDEXES, Manifest, ReleaseError
 from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.release.provenance_report import explain
+from fb_marketplace_serving.release.vector_tables import open_vector_tables
 from fb_marketplace_serving.storage.lake import Lake
 
 PARAMETERS = SearchParameters(engine="lance", min_indexed_vectors=256)
@@ -101,6 +104,38 @@ def test_missing_or_short_file_of_table_is_named(lance_lake, size):
         file.write_bytes(file.read_bytes()[:size])
 
     with pytest.raises(ReleaseError, match=rf"{file.name}: (not found|found 7)"):
+        Release.open(lance_lake.url)
+
+
+FILES = ("_versions/*.manifest", "_indices/*/*.idx", "_transactions/*", "data/*.lance")
+
+
+@pytest.mark.parametrize("pattern", FILES)
+def test_damaged_metadata_of_table_is_named(tmp_path, original, pattern):
+    lake = Lake(str(tmp_path))
+    # With a table that is large enough for an index.
+    matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    url = lake.name("tables/large")
+    version = write_vector_table(url, FaissIndex(flat_index([matrix])), PARAMETERS)
+    files = make_vector_table(lake, url, WrittenTable(version, "0" * 64))
+    file = next((tmp_path / "tables/large").glob(pattern))
+    content = bytearray(file.read_bytes())
+    content[-30] ^= 128
+    file.write_bytes(content)
+    tables = with_tables(lake, original.manifest).vector_tables | {"image_index": files}
+    damaged = original.manifest.model_copy(update={"vector_tables": tables})
+
+    with pytest.raises(ReleaseError, match=rf"{file.name}: .*(sha256|checksum)"):
+        open_vector_tables(lake, damaged)
+
+
+def test_failed_read_of_canary_is_release_error(lance_lake, monkeypatch):
+    def fail(*args):
+        raise OSError("the store hangs")
+
+    monkeypatch.setattr(VectorTable, "vectors", fail)
+
+    with pytest.raises(ReleaseError, match="the store hangs"):
         Release.open(lance_lake.url)
 
 
