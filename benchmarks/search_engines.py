@@ -101,8 +101,10 @@ def open_engine(release: Release, parts: SearchArtifacts, root: str | None) -> S
     if root:
         indexes = {name: as_table(index, f"{root}/{name}") for name, index in indexes.items()}
     store = ListingStore(indexes["image"], release.listings, parts.listing_features)
-    searched = SearchIndexes(store, bm25=parts.bm25, **indexes)
-    return SearchEngine(searched, parts.ranker, release.manifest.labels, parts.relevance_model)
+    search_indexes = SearchIndexes(store, bm25=parts.bm25, **indexes)
+    return SearchEngine(
+        search_indexes, parts.ranker, release.manifest.labels, parts.relevance_model
+    )
 
 
 def compare_searches(
@@ -122,9 +124,9 @@ def compare_searches(
                 query = draw_query(engine, parts, titles, kind, random)
                 filters = draw_filters(engine, random) if is_filtered else SearchFilters()
                 results = []
-                for place, searched in enumerate((engine, other)):
+                for place, candidate in enumerate((engine, other)):
                     started = time.perf_counter()
-                    hits = searched.search(query, filters).hits
+                    hits = candidate.search(query, filters).hits
                     times[place, number] = time.perf_counter() - started
                     # As text, since a listing that is no candidate has the score NaN.
                     results.append([(hit.position, str(hit.score)) for hit in hits[:TOP]])
@@ -160,25 +162,25 @@ def compare_filters(index: Index, other: Index, count: int) -> None:
     """Compare nearest photos behind filters that keep random rows, or all rows far in a direction."""
     random, rows = np.random.default_rng(1), np.arange(len(index))
     matrix = index.vectors(rows)
-    print("\nshare of rows   kept rows    Recall@10   same first 10   faiss, lance p50/p99 ms")
+    print("\nshare of rows   selection    Recall@10   same first 10   faiss, lance p50/p99 ms")
     for share in SHARES:
-        for kept in ("random", "similar"):
+        for selection in ("random", "similar"):
             recall, same, times = 0.0, 0, np.zeros((2, count))
             for number in range(count):
                 query = shifted(matrix[random.integers(len(matrix), size=1)], random)[0]
                 values = random.random(len(matrix))
-                if kept == "similar":
+                if selection == "similar":
                     values = matrix @ random.normal(size=index.dimension).astype(np.float32)
                 mask = values <= np.quantile(values, share) if share < 1 else None
                 results = []
-                for place, searched in enumerate((index, other)):
+                for place, candidate in enumerate((index, other)):
                     started = time.perf_counter()
-                    results.append(searched.search(query, TOP, mask).rows.tolist())
+                    results.append(candidate.search(query, TOP, mask).rows.tolist())
                     times[place, number] = time.perf_counter() - started
                 recall += len({*results[0]} & {*results[1]}) / len(results[0]) / count
                 same += results[0] == results[1]
             print(
-                f"{share:<15} {kept:<12} {recall:.4f}      {same} of {count}      {percentiles(times)}"
+                f"{share:<15} {selection:<12} {recall:.4f}      {same} of {count}      {percentiles(times)}"
             )
 
 
