@@ -11,6 +11,7 @@ rows are ranked. If it passes few rows, all of them are compared.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, Self
 
 import numpy as np
@@ -34,12 +35,24 @@ EXHAUSTIVE_ROWS: Final = 100_000
 filter, which may pass only rows far from the query: half of 300,000 rows had Recall@10 0.98."""
 
 CACHE_BYTES: Final = 512 * 1024 * 1024
-"""Default maximum size of the cached parts of all tables of a release."""
+"""Default maximum size of the cached parts of all tables of an open release."""
 
-READ_OPTIONS: Final = {"client_max_retries": "2", "download_retry_count": "1"}
-"""Options of Lance's S3 client, with fewer retries than in the pipelines: a buyer waits for each read."""
+READ_OPTIONS: Final = {
+    "connect_timeout": "2s",
+    "read_timeout": "2s",
+    "client_max_retries": "1",
+    "client_retry_timeout": "2",
+    "download_retry_count": "1",
+}
+"""Options of Lance's S3 client, with shorter times than in the pipelines: a buyer waits for each read."""
+
+PAUSE_SECONDS: Final = 5.0
+SLOW_SECONDS: Final = 1.0
+"""If a read fails after at least ``SLOW_SECONDS``, the table is not read for ``PAUSE_SECONDS``. Searches
+that need it fail at once, and do not occupy the threads of others."""
 
 METADATA_CACHE_BYTES: Final = 16 * 1024 * 1024
+"""Maximum size of the cached metadata of a table."""
 
 _IO_ERROR: Final = "LanceError(IO)"
 """Part of the message of a failed read. Lance raises several types for it."""
@@ -99,6 +112,7 @@ class VectorTable:
                 f"found a table that refers to files in {', '.join(outside)}; expected only files in its "
                 "own folder"
             )
+        self._paused_until = 0.0
         self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
 
     @classmethod
@@ -108,7 +122,8 @@ class VectorTable:
         Args:
             url: path or URL of the table.
             version: its version.
-            cache_bytes: maximum size of the cache, half of it for the index, half for vectors.
+            cache_bytes: maximum size of the cache, half of it for the index and metadata, half for vectors.
+                Four bytes per row are added.
 
         Raises:
             VectorTableError: it is not a table of vectors.
@@ -118,13 +133,14 @@ class VectorTable:
         import lance
 
         options = lance_options(url)
+        metadata_bytes = min(METADATA_CACHE_BYTES, cache_bytes // 8)
         try:
             with _os_errors(()):
                 dataset = lance.dataset(
                     url,
                     version=version,
-                    index_cache_size_bytes=cache_bytes // 2,
-                    metadata_cache_size_bytes=METADATA_CACHE_BYTES,
+                    index_cache_size_bytes=cache_bytes // 2 - metadata_bytes,
+                    metadata_cache_size_bytes=metadata_bytes,
                     storage_options=options and options | READ_OPTIONS,
                 )
         except ValueError as error:
@@ -173,15 +189,30 @@ class VectorTable:
         builder = builder.nearest(VECTOR, query[0], k=count, **options)
         if allowed is not None:
             builder = builder.row_addr_prefilter(allowlist=row_bitmap(allowed)).prefilter(True)
-        with _os_errors():
+        with self._reading():
             table = builder.to_scanner().to_table()
         # The id of a row in the first fragment is its position.
         ids = table.column("_rowid").combine_chunks()
         rows: Rows = np.from_dlpack(ids).astype(np.int64)
         return rows
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise an OSError for a failed read, or if a slow read has just failed."""
+        started = monotonic()
+        if started < self._paused_until:
+            raise OSError(f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s")
+        try:
+            with _os_errors():
+                yield
+        except OSError:
+            now = monotonic()
+            if now - started >= SLOW_SECONDS:
+                self._paused_until = now + PAUSE_SECONDS
+            raise
+
     def _read(self, rows: Rows) -> Matrix:
-        with _os_errors():
+        with self._reading():
             table = self._dataset.take(rows, columns=[VECTOR])
         column = table.column(VECTOR).combine_chunks()
         values: NDArray[Any] = np.from_dlpack(column.flatten())
@@ -223,9 +254,11 @@ class _VectorCache:
         return vectors, ~is_cached
 
     def add(self, rows: Rows, vectors: Matrix) -> None:
-        """Add the vectors of distinct rows."""
+        """Add the vectors of distinct rows, unless they would replace all others."""
+        if len(rows) > len(self._row_of_slot):
+            return
         with self._lock:
-            is_new = np.flatnonzero(self._slot_of_row[rows] < 0)[: len(self._row_of_slot)]
+            is_new = np.flatnonzero(self._slot_of_row[rows] < 0)
             if not len(is_new):
                 return
             slots = (self._next + np.arange(len(is_new))) % len(self._row_of_slot)

@@ -170,6 +170,32 @@ def test_failed_read_is_os_error(tmp_path, matrix, min_indexed):
         Index(table, [""] * COUNT, [""] * COUNT).search(matrix[0], 10)
 
 
+def test_table_is_not_read_for_some_time_after_slow_failure(tmp_path, matrix, monkeypatch):
+    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
+    (tmp_path / "t/data").rename(tmp_path / "t/elsewhere")
+    monkeypatch.setattr(vector_table, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(vector_table, "PAUSE_SECONDS", 60.0)
+    with pytest.raises(OSError, match="Not found"):
+        table.vectors(np.arange(9))
+    (tmp_path / "t/elsewhere").rename(tmp_path / "t/data")
+
+    with pytest.raises(OSError, match="last 60 s"):
+        table.vectors(np.arange(9))
+
+    table._paused_until = 0.0
+    np.testing.assert_array_equal(table.vectors(np.arange(9)), matrix[:9])
+
+
+def test_batch_larger_than_cache_does_not_replace_it(tmp_path, matrix):
+    version = write(tmp_path / "t", matrix)
+    table = VectorTable.open(str(tmp_path / "t"), version, 2 * 4 * DIMENSION * 20)
+    table.vectors(np.arange(10))
+
+    table.vectors(np.arange(10, 60))
+
+    assert not table._cache.read(np.arange(10))[1].any()
+
+
 def test_panic_is_os_error(tmp_path, matrix):
     version = write(tmp_path / "t", matrix)
     file = next((tmp_path / "t/data").glob("*.lance"))
