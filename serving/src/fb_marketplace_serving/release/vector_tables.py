@@ -72,7 +72,7 @@ def _open(lake: Lake, files: VectorTableFiles, cache_bytes: int) -> VectorTable:
     except ModuleNotFoundError as error:
         raise ReleaseError(
             f"{name}: a table of a release with `search.engine: lance`, which needs Lance; install it with "
-            "`pip install 'fb-marketplace-serving[lance]'`"
+            "`pip install 'fb-marketplace-serving[lance]'`, or serve it from the pipelines' image"
         ) from error
     except VectorTableError as error:
         raise ReleaseError(f"{name}: {error}; {REPAIR}") from error

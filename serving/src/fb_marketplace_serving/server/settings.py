@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         feedback_max_events_per_client: maximum searches and clicks that are recorded of a client in a day.
         cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
             needs space for two releases, on a disk. By default, the system's folder of temporary files.
-        vector_cache_bytes: maximum memory for parts of the Lance tables of a release, if it has any.
+        vector_cache_bytes: maximum memory for cached parts of the Lance tables of each open release.
         log_level: debug, info (one line per request), warning or error.
     """
 
