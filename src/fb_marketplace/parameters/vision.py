@@ -187,7 +187,7 @@ class EvaluationParameters(Parameters):
         return self.bootstrap_samples, self.confidence, self.seed
 
 
-NOT_IN_TRAINING: Final = frozenset({"embedding", "encoder", "external_encoder", "weights_license"})
+NOT_IN_TRAINING: Final = frozenset({"embedding", "encoder", "external_encoder"})
 """Parameters of ``vision`` that the training of the network does not depend on."""
 
 
@@ -204,7 +204,9 @@ class VisionParameters(RetrainedParameters):
     weights: str
     weights_sha256: str | None = None
     weights_license: Annotated[
-        str | None, Field(min_length=1, description="SPDX identifier; None: the publisher's")
+        str | None,
+        # Not in digests: a corrected licence trains nothing again. The node that reports it reads it alone.
+        Field(min_length=1, exclude=True, description="SPDX identifier; None: the publisher's"),
     ] = None
     input_side: Annotated[int | None, Field(ge=32, le=1024, description="None: the backbone's own")]
     label_smoothing: Share

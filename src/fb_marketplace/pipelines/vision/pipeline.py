@@ -267,6 +267,7 @@ def create_export_pipeline() -> Pipeline:
                     *photos,
                     "vision_labels",
                     "params:vision",
+                    "params:vision.weights_license",
                 ],
                 ["encoder", "encoder_report"],
                 name="select_encoder",

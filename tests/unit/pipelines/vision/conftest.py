@@ -66,7 +66,7 @@ def changed():
 
 
 def change(base_recipe: VisionParameters, **values) -> VisionParameters:
-    result = base_recipe.model_dump()
+    result = base_recipe.model_dump() | {"weights_license": base_recipe.weights_license}
     for name, value in values.items():
         result[name] = result[name] | value if isinstance(value, dict) else value
     return VisionParameters.model_validate(result)

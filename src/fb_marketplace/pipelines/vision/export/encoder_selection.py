@@ -113,6 +113,7 @@ def select_encoder(
     splits: pd.DataFrame,
     vision_labels: list[str] | Skipped,
     parameters: VisionParameters,
+    weights_license: str | None,
 ) -> SelectedEncoder:
     """Select the served encoder: fp32, unless int8 is allowed and its loss on validation is within bounds.
 
@@ -122,6 +123,8 @@ def select_encoder(
         The encoder, and a report: source and licence of the pretrained weights, accuracy of both, the drop
         by int8, and the cosine similarity of their embeddings.
     """
+    # The digest of `parameters` does not have it; a changed licence runs this node again.
+    parameters = parameters.model_copy(update={"weights_license": weights_license})
     if (
         isinstance(encoder_int8, Skipped)
         or isinstance(products, Skipped)

@@ -59,7 +59,15 @@ def choose(marketplace, colours, base_recipe, changed):
         recipe = changed(base_recipe, encoder=bounds)
         labels = [*CHANNELS, "Grey"]
         return select_encoder(
-            colours, int8, {}, marketplace.images, products, marketplace.splits, labels, recipe
+            colours,
+            int8,
+            {},
+            marketplace.images,
+            products,
+            marketplace.splits,
+            labels,
+            recipe,
+            None,
         )
 
     return run
@@ -119,7 +127,7 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, base
     one, other = (
         select_encoder(colours, wrong, {}, marketplace.images, products, *rest)
         for products in (marketplace.products, others)
-        for rest in [(marketplace.splits, CHANNELS, base_recipe)]
+        for rest in [(marketplace.splits, CHANNELS, base_recipe, None)]
     )
 
     assert one.report == other.report
@@ -189,7 +197,7 @@ def test_ranges_use_evenly_spaced_training_photos(
 
 def test_fp32_is_selected_without_classifier(marketplace, colours, base_recipe):
     missing = Skipped("one category")
-    given = (marketplace.images, missing, marketplace.splits, missing, base_recipe)
+    given = (marketplace.images, missing, marketplace.splits, missing, base_recipe, None)
 
     chosen = select_encoder(colours, colours, {}, *given)
 
