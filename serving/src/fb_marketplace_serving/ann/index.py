@@ -16,6 +16,7 @@ from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
 from fb_marketplace_serving.ann.candidate_source import CandidateSource
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
 from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
+from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content, PrivateFile
@@ -23,6 +24,9 @@ from fb_marketplace_serving.storage.private_file import Content, PrivateFile
 __all__ = ["Index", "IndexMismatchError", "Neighbors"]
 
 ID_COLUMNS: Final = ("image_id", "product_id")
+MAX_TABLE_ROWS: Final = 4096
+"""Rows that are fetched from a table at most to find distinct listings. Each is read from the lake."""
+
 SHA256, COUNT, DIMENSION = b"index_sha256", b"index_count", b"index_dimension"
 """Keys of the Parquet metadata of the ids, which describe their index."""
 
@@ -176,6 +180,11 @@ class Index:
     def dimension(self) -> int:
         """Number of dimensions of a vector."""
         return self.source.dimension
+
+    @property
+    def max_rows(self) -> int:
+        """Number of rows after which no more are worth fetching: all, unless they are read from a table."""
+        return MAX_TABLE_ROWS if isinstance(self.source, VectorTable) else len(self)
 
     def __len__(self) -> int:
         return len(self.image_ids)

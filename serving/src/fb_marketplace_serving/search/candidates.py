@@ -228,11 +228,13 @@ def _nearest_listings(
         listings: the listings.
         query: the photos and the query vector.
         rows: the photos to search, as a mask or as distinct rows; None for all.
-        top_k: number of listings.
+        top_k: number of listings. There may be fewer if photos are read from a table, and thousands of the
+            nearest are of the same listings.
     """
     available = len(query.photos) if rows is None else int(np.count_nonzero(rows))
     if rows is not None and rows.dtype != np.bool_:
         available = len(rows)
+    available = min(available, max(top_k, query.photos.max_rows))
     # Few listings have several of the nearest photos.
     reach = top_k + top_k // 2
     while True:

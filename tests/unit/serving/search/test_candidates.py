@@ -11,7 +11,10 @@ from support.builders.small_market import (
     listing,
 )
 
+from fb_marketplace.ann.vector_tables import write_vector_table
+from fb_marketplace.parameters.release import SearchParameters
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.search.candidates import (
     RRF_K,
     QueryVectors,
@@ -212,6 +215,30 @@ def test_limit_counts_listings_rather_than_photos(photos):
 
         assert pool.rank["image"].tolist() == list(range(1, depth + 1))
         assert pool.positions.tolist() == list(range(depth))
+
+
+def test_photos_read_from_table_are_bounded(tmp_path, monkeypatch):
+    """All nearest photos are of one listing."""
+    ids, owners = ["p", "q"], ["p"] * 300 + ["q"]
+    turns = np.linspace(0, 1, len(owners))
+    vectors = np.stack([direction(PHOTO_SIZE, np.cos(turn), np.sin(turn)) for turn in turns])
+    flat = Index.build_flat(vectors, owners, owners)
+    version = write_vector_table(
+        str(tmp_path / "t"), flat.source, SearchParameters(engine="lance", min_indexed_vectors=256)
+    )
+    table = Index(VectorTable.open(str(tmp_path / "t"), version, 0), owners, owners)
+    texts = Index.build_flat(np.eye(2, TEXT_SIZE, dtype=np.float32), ids, ids)
+    catalogue = ListingStore(flat, {item: listing(item) for item in ids}, facts(ids))
+    monkeypatch.setattr("fb_marketplace_serving.ann.index.MAX_TABLE_ROWS", 10)
+    monkeypatch.setattr("fb_marketplace_serving.ann.vector_table.EXACT_ROWS", 20)
+
+    def positions(photos):
+        indexes = SearchIndexes(catalogue, photos, photos, texts, count_words(["", ""]))
+        pool = collect_candidates(indexes, QueryVectors(photo=vectors[0]), top_k=2)
+        return pool.positions.tolist()
+
+    assert positions(flat) == [0, 1]
+    assert positions(table) == [0]
 
 
 def test_shown_photo_is_most_similar_to_query(small):
