@@ -29,10 +29,15 @@ pytestmark = pytest.mark.slow
 BACKBONE = "timm/test_vit.r160_in1k"
 COLORS = """
 <ir_version: 8, opset_import: ["" : 17]>
-colors (float[n,3,64,64] image) => (float[n,48] cells) {
-  means = AveragePool<kernel_shape = [16, 16], strides = [16, 16]>(image)
-  cells = Flatten(means)
+colors (float[n,3,64,64] image) => (float[n,3] color) {
+  starts = Constant<value_ints = [24, 24]>()
+  ends = Constant<value_ints = [40, 40]>()
+  axes = Constant<value_ints = [2, 3]>()
+  middle = Slice(image, starts, ends, axes)
+  mean = AveragePool<kernel_shape = [16, 16]>(middle)
+  color = Flatten(mean)
 }"""
+"""The color in the middle of a photo, where the thing for sale is."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,8 @@ def parameters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     values = yaml.safe_load((PROJECT / "conf/test/parameters_vision.yml").read_text())
     values["vision"] |= {
         "backbone": BACKBONE,
+        # Random features, so that the colors are worth a weight.
+        "embedding": {"layer": "pool", "epochs": 0},
         "weights": str(folder / "vit.safetensors"),
         "weights_sha256": sha256(files["vit.safetensors"]),
         "weights_license": "apache-2.0",
@@ -60,7 +67,7 @@ def parameters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             "input_side": 64,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.5, 0.5, 0.5],
-            "output": "cells",
+            "output": "color",
         },
     }
     return values
@@ -97,9 +104,10 @@ def test_served_encoder_equals_the_networks(run: Run) -> None:
         hidden = network.head.embed(maps["pool"])
         trained = layer(maps, hidden).numpy()
         logits = network.head.classify(hidden) / run.json("calibration")["temperature"]
-    weight = run.json("external_encoder_selection")["weight"]
-    assert 0 < weight < 1
-    assert served.embeddings.shape[1] == trained.shape[1] + 48
+    selection = run.json("external_encoder_selection")
+    weight = selection["weight"]
+    assert 0 < weight < 1, selection
+    assert served.embeddings.shape[1] == trained.shape[1] + 3
     np.testing.assert_allclose(served.probabilities, logits.softmax(1).numpy(), atol=1e-4)
     own = served.embeddings[:, : trained.shape[1]]
     np.testing.assert_allclose(own, trained * (1 - weight) ** 0.5, atol=1e-4)
