@@ -51,6 +51,7 @@ def test_outputs_in_run_record_exist(whole_run: Run) -> None:
         "release": f"releases/{whole_run.version}.json",
         "checkpoints": f"*/checkpoints/{whole_run.version}",
         "training_events": f"*/tensorboard/*/{whole_run.version}",
+        "vector_tables": f"*/vector_tables/{whole_run.version}/*/tables.json",
     }
     lost = [
         name

@@ -105,8 +105,9 @@ class Isolator:
         if not CRASHES.issuperset(exit_codes):
             raise UserError(
                 f"{ends} while they worked on {name(shard)} alone. It is not rejected, since short memory "
-                "is the likely cause (`dmesg` names killed processes). Free memory, or remove it from the "
-                "raw data, then run the same command again."
+                "is the likely cause (`dmesg` names killed processes). Free memory, on a Ray cluster raise "
+                "compute.ray.memory_per_task, or remove it from the raw data, then run the same command "
+                "again."
             )
         self._crashed.append(shard)
         if len(self._crashed) > MAX_REJECTED:

@@ -8,6 +8,7 @@ distances, as those of other sources. A filter is passed to Lance as a bitmap of
 rows are ranked. If it passes few rows, all of them are compared.
 """
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,7 @@ class VectorTable:
                 "own folder"
             )
         self._paused_until = 0.0
+        self._retrying = threading.Lock()
         self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
 
     @classmethod
@@ -198,18 +200,28 @@ class VectorTable:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Raise an OSError for a failed read, or if a slow read has just failed."""
-        started = monotonic()
-        if started < self._paused_until:
-            raise OSError(f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s")
+        """Raise an OSError for a failed read, or if a slow read has just failed.
+
+        After the pause one thread tries; the others still fail at once, until it has succeeded.
+        """
+        started, is_suspect = monotonic(), self._paused_until > 0
+        if is_suspect and (
+            started < self._paused_until or not self._retrying.acquire(blocking=False)
+        ):
+            message = f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s"
+            raise OSError(errno.EIO, message)
         try:
             with _os_errors():
                 yield
+            self._paused_until = 0.0
         except OSError:
             now = monotonic()
             if now - started >= SLOW_SECONDS:
                 self._paused_until = now + PAUSE_SECONDS
             raise
+        finally:
+            if is_suspect:
+                self._retrying.release()
 
     def _read(self, rows: Rows) -> Matrix:
         with self._reading():
@@ -230,7 +242,8 @@ def _os_errors(kinds: tuple[type[Exception], ...] = (ValueError, RuntimeError)) 
     except BaseException as error:
         if not isinstance(error, kinds) and type(error).__name__ != "PanicException":
             raise
-        raise OSError(f"a table of vectors cannot be read: {error}") from error
+        reason = f"a table of vectors cannot be read: {error}"
+        raise OSError(errno.EIO, reason) from error
 
 
 class _VectorCache:

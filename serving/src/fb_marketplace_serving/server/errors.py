@@ -63,7 +63,7 @@ _EXAMPLES: Final[dict[int, ErrorExample]] = {
         "Missing or invalid API key in header X-API-Key.",
     ),
     404: ErrorExample("Unknown id.", None, "Release v1 has no listing '4e5f6a7b'."),
-    408: ErrorExample("Upload timeout.", "slow_upload", "Upload did not complete within 10 s."),
+    408: ErrorExample("Upload timeout.", "body_timeout", "Upload did not complete within 10 s."),
     413: ErrorExample("Upload too large.", "oversized", "more than the 33,554,432 bytes allowed"),
     415: ErrorExample(
         "Not a photo in an accepted format.",

@@ -183,7 +183,8 @@ def reject_photo(shard: Rows) -> PhotoRows:
     if request["is_stored"]:
         return _photo_rows([], [], [])
     detail = (
-        "its decoder crashes. Replace the file or update Pillow, and the next run reads it again"
+        "its decoder crashes. Replace the file, or update Pillow or pillow-heif, and the next run reads "
+        "it again"
     )
     rejection = {"head": b"", "reason": Reason.CRASHED, "detail": detail}
     return _photo_rows([], [_source(request) | rejection], [])
@@ -293,7 +294,7 @@ def _photo_keys(
 
     limits = parameters.photos.model_copy(update={"processes": 0, "photos_per_batch": 1})
     formats = " ".join(canonical.accepted_formats())
-    libraries = ["pillow", "numpy"]
+    libraries = ["pillow", "numpy", *(["pillow-heif"] if "HEIC" in formats else [])]
     stage = stage_digest(
         f"photos {canonical.VERSION} {perceptual_hash.VERSION} {formats}",
         REVISION,

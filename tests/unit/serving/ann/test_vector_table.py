@@ -1,6 +1,7 @@
 """Lance tables as candidate sources: the same results as those of a scan."""
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -182,7 +183,9 @@ def test_table_is_not_read_for_some_time_after_slow_failure(tmp_path, matrix, mo
     with pytest.raises(OSError, match="last 60 s"):
         table.vectors(np.arange(9))
 
-    table._paused_until = 0.0
+    monkeypatch.setattr(vector_table, "monotonic", lambda: time.monotonic() + 61)
+    with table._retrying, pytest.raises(OSError, match="last 60 s"):  # another thread tries
+        table.vectors(np.arange(9))
     np.testing.assert_array_equal(table.vectors(np.arange(9)), matrix[:9])
 
 

@@ -71,7 +71,7 @@ async def read_upload(request: Request, max_bytes: int, seconds: float) -> Uploa
         raise HTTPException(400, "Connection closed before the upload completed.") from None
     except TimeoutError:
         raise ApiError(
-            408, "slow_upload", f"Upload did not complete within {seconds:g} s."
+            408, "body_timeout", f"Upload did not complete within {seconds:g} s."
         ) from None
     if image is not None:
         return image

@@ -110,7 +110,7 @@ async def _read_click(request: Request, service: ServiceDependency) -> Click:
         raise HTTPException(400, "Connection closed before the click was complete.") from None
     except TimeoutError:
         raise ApiError(
-            408, "slow_upload", f"Click did not complete within {seconds:g} s."
+            408, "body_timeout", f"Click did not complete within {seconds:g} s."
         ) from None
     try:
         return Click.model_validate_json(bytes(data))

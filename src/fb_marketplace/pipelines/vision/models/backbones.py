@@ -279,6 +279,8 @@ def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]
     if source.name == "package" and backbone.packaged is not None:
         names["package"] = f"package {backbone.packaged.package}"
         digest = backbone.packaged.sha256
+    if source.name == "hub":
+        digest = origin_of_weights(parameters)
     if source.name == "none":
         return []
     return [

@@ -299,7 +299,7 @@ def test_hub_weights_are_loaded_and_described(timm_recipe, saved, hub, tmp_path,
         {
             "name": VIT,
             "source": "https://huggingface.co/timm/test_vit.r160_in1k",
-            "sha256": None,
+            "sha256": hashlib.sha256(content.read_bytes()).hexdigest(),
             "license": "apache-2.0",
         }
     ]
