@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 REQUESTS = [
     b"nonsense\r\n\r\n",
@@ -19,7 +20,6 @@ REQUESTS = [
 ]
 
 ROUNDS = 20
-"""The log of more would fill its pipe, which is read at the end."""
 
 
 def test_every_line_is_bounded_json_without_control_characters(serve, shop_in_common):
@@ -27,19 +27,23 @@ def test_every_line_is_bounded_json_without_control_characters(serve, shop_in_co
     ready = process.stdout.readline()
     assert ready, process.stderr.read()
     host, port = ready.split()[-1].removeprefix("http://").split(":")
-    for _ in range(ROUNDS):
-        for request in REQUESTS:
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection((host, int(port)), 5) as client,
-            ):
-                client.sendall(request)
-                client.recv(100)
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
-    connection.request("GET", "/livez")
-    assert connection.getresponse().status == 200
-    process.terminate()
-    out, err = process.communicate(timeout=10)
+    with ThreadPoolExecutor(1) as executor:
+        log = executor.submit(process.stderr.read)  # A full pipe would stop the server.
+        try:
+            for _ in range(ROUNDS):
+                for request in REQUESTS:
+                    with (
+                        contextlib.suppress(OSError),
+                        socket.create_connection((host, int(port)), 5) as client,
+                    ):
+                        client.sendall(request)
+                        client.recv(100)
+            connection = http.client.HTTPConnection(host, int(port), timeout=10)
+            connection.request("GET", "/livez")
+            assert connection.getresponse().status == 200
+        finally:
+            process.terminate()
+        out, err = process.stdout.read(), log.result(timeout=10)
 
     assert out == ""
     lines = err.splitlines()
