@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from uvicorn.server import ServerState
 
+from fb_marketplace_serving.server.request_logging import LOG
 from fb_marketplace_serving.server.transport.turns import FairTurns
 
 if TYPE_CHECKING:
@@ -187,4 +188,8 @@ class Connections(ServerState):
         for _ in range(min(self._checks, len(self._unchecked))):
             connection = self._unchecked.pop()
             if connection in self.connections:
-                connection.check_time(now)
+                try:
+                    connection.check_time(now)
+                except Exception:  # noqa: BLE001 - other connections are still checked
+                    LOG.exception("a connection could not be checked and was closed")
+                    connection.abort()

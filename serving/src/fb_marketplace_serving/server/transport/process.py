@@ -81,10 +81,7 @@ class Server(uvicorn.Server):
 
     def _sweep(self) -> None:
         asyncio.get_running_loop().call_later(1 / _SWEEPS_PER_SECOND, self._sweep)
-        try:
-            self.server_state.sweep(_SWEEPS_PER_SECOND)
-        except Exception:  # noqa: BLE001 - other connections are still checked
-            LOG.exception("a connection could not be checked")
+        self.server_state.sweep(_SWEEPS_PER_SECOND)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Complete the requests in flight."""

@@ -10,15 +10,19 @@ from fb_marketplace_serving.server.settings import Settings
 from fb_marketplace_serving.server.transport.process import Server
 
 
-def test_checks_continue_after_an_error(caplog):
+def test_connection_that_cannot_be_checked_is_closed(caplog):
     app = FastAPI()
     app.state.service = SimpleNamespace(metrics=Metrics({}))
     server = Server(app, Settings(), lambda: None)
-    second_check = asyncio.Event()
+    second_check, aborted = asyncio.Event(), []
 
     class Broken:
         def check_time(self, now):
             raise RuntimeError("broken")
+
+        def abort(self):
+            aborted.append(self)
+            server.server_state.connections.discard(self)
 
     class Checked:
         def check_time(self, now):
@@ -33,3 +37,4 @@ def test_checks_continue_after_an_error(caplog):
     asyncio.run(scenario())
 
     assert "broken" in caplog.text
+    assert len(aborted) == 1
