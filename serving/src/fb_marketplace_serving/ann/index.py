@@ -25,7 +25,8 @@ __all__ = ["Index", "IndexMismatchError", "Neighbors"]
 
 ID_COLUMNS: Final = ("image_id", "product_id")
 MAX_TABLE_ROWS: Final = 4096
-"""Rows that are fetched from a table at most to find distinct listings. Each is read from the lake."""
+"""Neighbors that are requested from a table at most to find distinct listings. To rank k of them, a table
+reads a multiple of k rows from the lake, and all that are exactly as similar as the last."""
 
 SHA256, COUNT, DIMENSION = b"index_sha256", b"index_count", b"index_dimension"
 """Keys of the Parquet metadata of the ids, which describe their index."""
