@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from support.builders.odd_market import PATHS, listings, write_market
 from support.kedro_project import PROJECT, Place, serving
 
@@ -21,7 +22,7 @@ PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
 UNCERTAIN = {"relevance_model"}
 """It needs a number of searches, which depends on the listings that fall into the validation split."""
 
-FEW_FIELDS = "cleaning:\n  products:\n    required_columns: [product_id, title, category_path]\n"
+FEW_FIELDS = ["product_id", "title", "category_path"]
 SMALLEST_CLASS = "min_listings_per_category: 3"
 RARE = {"category": "Rare / Things"}
 
@@ -90,8 +91,10 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The configuration of tests, in which a listing needs only a title and a category."""
     folder = tmp_path_factory.mktemp("configuration") / "conf"
     shutil.copytree(PROJECT / "conf", folder)
-    with (folder / "test/parameters_cleaning.yml").open("a") as stream:
-        stream.write(FEW_FIELDS)
+    cleaning = folder / "test/parameters_cleaning.yml"
+    parameters = yaml.safe_load(cleaning.read_text())
+    parameters["cleaning"]["products"] = {"required_columns": FEW_FIELDS}
+    cleaning.write_text(yaml.safe_dump(parameters))
     vision = folder / "test/parameters_vision.yml"
     vision.write_text(vision.read_text().replace("min_listings_per_category: 1", SMALLEST_CLASS))
     return folder
