@@ -26,7 +26,9 @@ def test_photo_shows_category_and_similar_listings(page, expect):
 
     expect(page.locator("#category")).to_have_text("Reds")
     expect(page.locator("#probabilities li")).to_have_count(3)
-    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence 9\d%"))
+    expect(page.locator("#probabilities li").first).to_contain_text(
+        re.compile(r"confidence (9\d|100)%")
+    )
     expect(cards(page)).to_have_count(24)
     expect(page.locator("#hits .tile.loaded").nth(11)).to_be_visible()
     expect(page.locator("#status")).to_have_text("All 24 listings, most similar first.")
