@@ -130,7 +130,7 @@ def test_release_is_searched_by_photo_and_words(run: Run) -> None:
 
     with serving(run.place) as server:
         similar = httpx.post(f"{server}/predict/similar_images", files=files).json()
-        found = httpx.post(f"{server}/search?q=table", files=files).json()
+        results = httpx.post(f"{server}/search?q=table", files=files).json()
 
     assert similar["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
-    assert found["hits"]
+    assert results["hits"]

@@ -171,7 +171,7 @@ def start_decoding(server):
 
 
 def send_probed(server, file, delays) -> str | None:
-    """Send a file, and return what is wrong with its response, its time or a delay of others."""
+    """Send a file. Return the first problem: a wrong response, or a late one of it or of other clients."""
     for _ in range(TRIES):
         cpu, probes = server.cpu_seconds, len(delays)
         message = wrong(server.send(file.data), file.status, file.kinds)

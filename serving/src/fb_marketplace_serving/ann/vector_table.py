@@ -1,7 +1,7 @@
 """Vectors in a Lance table, in a folder or a bucket.
 
-A search reads only what it needs: the parts of the table's index that it scans, and the vectors of the
-candidates. Both are cached in memory, up to a limit. So a server needs no copy of the vectors.
+A search reads the parts of the table's index that it scans, and the vectors of the candidates. Both
+are cached in memory, up to a limit. So a server needs no copy of the vectors.
 
 The index of a table selects candidates by quantized vectors. :mod:`knn` then ranks them by their exact
 distances, as those of other sources. A filter is passed to Lance as a bitmap of the allowed rows, before

@@ -33,7 +33,7 @@ _MIN_CONTENT: Final = 1 / 8
 _MAX_STRETCH: Final = 2.0
 
 FRAMING_VERSION: Final = 2
-"""Version of what an encoder sees of a photo: :func:`stretch_content`; 1 was the photo with its bars."""
+"""Increase it if :func:`stretch_content` gives other pixels. Version 1 is a photo with its bars."""
 
 
 def letterbox(image: Image.Image, side: int) -> Image.Image:

@@ -14,7 +14,7 @@ Weights = list[torch.nn.Parameter]
 
 
 class BlockTrunk(torch.nn.Sequential):
-    """Blocks by name, each of which reads the output of the one before, then the pooling."""
+    """A chain of blocks, by name, which ends with the pooling."""
 
     @property
     def block_names(self) -> tuple[str, ...]:
