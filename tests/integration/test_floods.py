@@ -34,7 +34,9 @@ PHOTOS = {
 }
 
 CONNECTIONS = """
-import asyncio, sys
+import asyncio, os, sys
+if sys.platform == "linux":  # Else the honest client would wait for this core.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 host, _, port = sys.argv[1].partition(":")
 count, pause, head, part = int(sys.argv[2]), float(sys.argv[3]), *map(str.encode, sys.argv[4:])
 source = ("127.0.0.2", 0) if sys.platform == "linux" else None  # The honest client has another address.
@@ -196,7 +198,7 @@ def flood(host: str, request: Request) -> Iterator[Counter[int]]:
 
     def send():
         if sys.platform == "linux":  # Else the honest client would wait for this core.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
         connection = http.client.HTTPConnection(host, timeout=30)
         while not over.is_set():
             headers = {"Content-Type": request.content_type}
@@ -221,8 +223,6 @@ def flood(host: str, request: Request) -> Iterator[Counter[int]]:
 def connection_flood(host: str, connections: Connections) -> Iterator[None]:
     """Keep many connections meanwhile, by a process of its own."""
     command = [sys.executable, "-c", CONNECTIONS, host, *map(str, connections)]
-    if sys.platform == "linux":
-        command = ["nice", "-n", "19", *command]
     with subprocess.Popen(command) as process:
         time.sleep(SECONDS)  # until the connections are there
         try:

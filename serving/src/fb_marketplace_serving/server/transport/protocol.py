@@ -155,10 +155,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if not self._is_paused and len(self._head) > self._limits.max_header_bytes:
                 self._is_paused = True
                 self.transport.pause_reading()
-        elif _NO_METHOD.match(self._head):
-            self._refuse("malformed")
         elif (
-            _BLANK_LINE.search(self._head, searched)
+            _NO_METHOD.match(self._head)
+            or _BLANK_LINE.search(self._head, searched)
             or self._head_bytes > self._limits.max_header_bytes
         ):
             self._has_turn = False
@@ -168,17 +167,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.server_state.renew(self)
 
     def _parse_head(self) -> None:
-        """Parse the headers, and all that has followed them."""
+        """Parse the headers, and all that has followed them, or refuse what cannot be headers."""
         if self._phase == "refused" or self.transport.is_closing():
             return
         data, self._head, self._has_turn = self._head, b"", True
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        if _NO_METHOD.match(data):
+            self._refuse("malformed")
+            return
         if not self.parser:
             transport = self.transport
             super().__init__(*self._arguments)
             super().connection_made(transport)
-        if self._is_paused:
-            self._is_paused = False
-            self.transport.resume_reading()
         self._parse(data)
 
     def _parse(self, data: bytes) -> None:

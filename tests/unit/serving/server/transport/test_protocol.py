@@ -10,6 +10,7 @@ import uvicorn
 
 from fb_marketplace_serving.server.transport.connections import ConnectionLimits, Connections
 from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
+from fb_marketplace_serving.server.transport.turns import CALLS_PER_TURN
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
 
@@ -592,5 +593,36 @@ def test_closed_connections_are_not_counted():
         client.protocol.connection_lost(None)
 
         assert not client.connections.of_client
+
+    run(scenario)
+
+
+def test_bytes_that_are_not_http_are_refused_in_turns():
+    async def scenario(client):
+        others = [client.connect()[0] for _ in range(2 * CALLS_PER_TURN)]
+        for other in others:
+            other.data_received(b"\x16\x03\x01")
+
+        assert client.reasons == ["malformed"] * CALLS_PER_TURN
+        await asyncio.sleep(0)
+        assert client.reasons == ["malformed"] * 2 * CALLS_PER_TURN
+
+    run(scenario)
+
+
+def test_many_bytes_that_are_not_http_are_refused_and_discarded():
+    async def scenario(client):
+        for _ in range(CALLS_PER_TURN):
+            client.connect()[0].data_received(b"\x16")
+        client.send(b"\x16" * 40_000)
+        client.send(b"\x16" * 40_000)
+        assert not client.transport.reading
+
+        await asyncio.sleep(0)
+        assert client.transport.reading
+        assert client.transport.written.startswith(b"HTTP/1.1 400")
+        client.send(b"\x16" * 40_000)
+        client.wait(3)
+        assert client.transport.aborted
 
     run(scenario)
