@@ -22,7 +22,7 @@ LOCK = printf '%s\n' fb-marketplace-serving cuda-bindings cuda-toolkit nvidia-cu
   | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-annotate --no-header --excludes - $(UPGRADE)
 # Ray has a lock of its own: in the full environment its processes start several times slower.
-EXTRAS := dev docs heif lab lance mlflow server tune
+EXTRAS := clip dev docs heif lab lance mlflow server tune
 EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_platform == 'linux')
 
 # Tests run in two processes, one per core; more threads would wait for each other.

@@ -306,7 +306,7 @@ def test_license_of_weights_runs_only_its_report_again(base_parameters):
     assert [node.name for node in readers] == ["vision.select_encoder"]
 
 
-@pytest.mark.parametrize("environment", ["base", "s3", "test"])
+@pytest.mark.parametrize("environment", ["base", "clip", "s3", "test"])
 def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment):
     configuration = load_configuration(environment, monkeypatch)
 

@@ -18,6 +18,7 @@ from fb_marketplace.pipelines.ranking.evaluation_corpus import (
     load_evaluation_corpus,
 )
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
@@ -25,6 +26,7 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS
 
 LABELS = ["Home", "Sport"]
+NO_DUAL_ENCODER = Skipped("no dual encoder")
 PATHS = {
     "chair": "Home / Chairs",
     "table": "Home / Tables",
@@ -142,6 +144,8 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
         ),
         file("text encoder", graph),
         file("tokenizer", tokenizer),
+        NO_DUAL_ENCODER,
+        NO_DUAL_ENCODER,
         file("listings", build_listing_cards(products)),
         file("facts", buffer.getvalue()),
         LABELS,

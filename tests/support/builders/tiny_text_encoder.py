@@ -2,7 +2,7 @@
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = ("red", "blue", "oak", "chair", "lamp", "bike", "table", "old")
@@ -19,6 +19,7 @@ def tokenizer(padded_to=None):
     )
     if padded_to:
         created.enable_padding(length=padded_to)
+        created.enable_truncation(padded_to)
     return created.to_str().encode()
 
 
@@ -74,6 +75,28 @@ def graph(
         ),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
+    )
+    onnx.checker.check_model(created)
+    return created.SerializeToString()
+
+
+TOWER = """
+<ir_version: 10, opset_import: ["" : 18]>
+tower (int64[n,{tokens}] ids) => (float[n,{size}] text_to_image_embedding) {{
+  words = Gather (table, ids)
+  summed = ReduceSum <keepdims = 0> (words, second)
+  text_to_image_embedding = LpNormalization <axis = -1, p = 2> (summed)
+}}"""
+
+
+def tower(size=4, tokens=8, seed=0):
+    """The text tower of a dual encoder, as an ONNX graph: the mean of other vectors."""
+    random = np.random.default_rng(seed)
+    created = parser.parse_model(TOWER.format(size=size, tokens=tokens))
+    table = random.normal(size=(len(SPECIAL) + len(WORDS), size)).astype(np.float32)
+    constants = {"table": table, "second": np.int64([1])}
+    created.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
     )
     onnx.checker.check_model(created)
     return created.SerializeToString()

@@ -2,7 +2,8 @@
 the space of image embeddings, for search of photos by text.
 
 The tokenizer is a JSON file next to the graph. Pooling, normalization and the projection to the space of
-images are part of the graph.
+images are part of the graph. Instead of the projection, the text tower of a dual encoder may give the
+second embedding; it has a tokenizer of its own.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ class TextEncoder:
             graph has no such output.
     """
 
-    def __init__(self, session: Any, tokenizer: Any) -> None:
+    def __init__(self, session: Any, tokenizer: Any, tower: "TextTower | None" = None) -> None:
         """Wrap a session of ONNX Runtime and a tokenizer; see :meth:`from_bytes`."""
         inputs = sorted((tensor.name, tensor.type) for tensor in session.get_inputs())
         if inputs != [(IDS, "tensor(int64)"), (MASK, "tensor(int64)")]:
@@ -79,12 +80,23 @@ class TextEncoder:
         self._outputs = [
             name for name in (TEXT_EMBEDDING, TEXT_TO_IMAGE_EMBEDDING) if name in widths
         ]
+        self._tower = tower
+        if tower is not None:
+            self.text_to_image_dimension, self._outputs = tower.dimension, [TEXT_EMBEDDING]
         self._session = session
         self._tokenizer = tokenizer
         self._cached = lru_cache(CACHE_SIZE)(self._encode)
 
     @classmethod
-    def from_bytes(cls, onnx: bytes, tokenizer: bytes, threads: int = 1) -> Self:
+    def from_bytes(
+        cls,
+        onnx: bytes,
+        tokenizer: bytes,
+        tower: bytes | None = None,
+        tower_tokenizer: bytes | None = None,
+        *,
+        threads: int = 1,
+    ) -> Self:
         """Load a text encoder.
 
         Args:
@@ -92,23 +104,22 @@ class TextEncoder:
                 Outputs: ``text_embedding`` float32 (n, dimension) and, optionally,
                 ``text_to_image_embedding`` float32 (n, text-to-image dimension).
             tokenizer: JSON of the library ``tokenizers``.
+            tower: the text tower of a dual encoder, whose vectors replace ``text_to_image_embedding``: an
+                ONNX graph that reads ``ids`` int64 (n, tokens). None if there is none.
+            tower_tokenizer: its tokenizer, which pads to the number of tokens.
             threads: threads per text. A query is too short to gain from more than one.
 
         Raises:
             TextEncoderError: one of them cannot be loaded.
         """
-        from tokenizers import Tokenizer
-
         session = open_session(onnx, threads, TextEncoderError, SLOW_OPTIMIZERS)
-        try:
-            loaded = Tokenizer.from_str(tokenizer.decode())
-        except Exception as error:  # tokenizers raises plain Exceptions
-            raise TextEncoderError(
-                f"found {len(tokenizer):,} bytes that are not a tokenizer ({error}); expected its JSON"
-            ) from error
+        loaded = _load_tokenizer(tokenizer)
         loaded.enable_truncation(MAX_TOKENS)
         loaded.no_padding()
-        return cls(session, loaded)
+        if tower is None or tower_tokenizer is None:
+            return cls(session, loaded)
+        tower_session = open_session(tower, threads, TextEncoderError)
+        return cls(session, loaded, TextTower(tower_session, _load_tokenizer(tower_tokenizer)))
 
     def encode(self, texts: Sequence[str]) -> TextEncoding:
         """Encode texts, one at a time. Embeddings of recent texts are cached.
@@ -137,8 +148,7 @@ class TextEncoder:
 
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
         """Return the embeddings of a text: float32, (dimension,) each."""
-        # JSON may contain lone surrogates, which the tokenizer rejects.
-        tokens = self._tokenizer.encode(words.encode(errors="replace").decode())
+        tokens = _tokenize(self._tokenizer, words)
         outputs = self._session.run(
             self._outputs,
             {
@@ -146,4 +156,62 @@ class TextEncoder:
                 MASK: np.array([tokens.attention_mask], np.int64),
             },
         )
-        return tuple(output[0] for output in outputs)
+        embeddings = tuple(output[0] for output in outputs)
+        return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
+
+
+class TextTower:
+    """The text tower of a dual encoder. Thread-safe.
+
+    Attributes:
+        dimension: number of dimensions of its vectors.
+    """
+
+    def __init__(self, session: Any, tokenizer: Any) -> None:
+        """Wrap a session of ONNX Runtime and a tokenizer that pads.
+
+        Raises:
+            TextEncoderError: they do not belong to a text tower, or not together.
+        """
+        match session.get_inputs(), session.get_outputs():
+            case [tensor], [output] if (tensor.name, tensor.type, output.name) == (
+                *(IDS, "tensor(int64)"),
+                TEXT_TO_IMAGE_EMBEDDING,
+            ):
+                length, self.dimension = tensor.shape[1], output.shape[1]
+            case inputs, outputs:
+                names = [tensor.name for tensor in (*inputs, *outputs)]
+                raise TextEncoderError(
+                    f"found the inputs and outputs {names} of a text tower; expected {IDS}, tensor(int64) "
+                    f"[n, tokens], and {TEXT_TO_IMAGE_EMBEDDING}"
+                )
+        self._session, self._tokenizer = session, tokenizer
+        tokens = len(_tokenize(tokenizer, "").ids)
+        if tokens != length:
+            raise TextEncoderError(
+                f"found a text tower that reads {length} tokens, and a tokenizer that pads to {tokens}; "
+                "expected equal numbers"
+            )
+
+    def encode(self, words: str) -> NDArray[np.float32]:
+        """Encode a text: float32, (dimension,), of unit length."""
+        ids = np.array([_tokenize(self._tokenizer, words).ids], np.int64)
+        (vectors,) = self._session.run([TEXT_TO_IMAGE_EMBEDDING], {IDS: ids})
+        vector: NDArray[np.float32] = vectors[0]
+        return vector
+
+
+def _load_tokenizer(content: bytes) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(content.decode())
+    except Exception as error:  # tokenizers raises plain Exceptions
+        raise TextEncoderError(
+            f"found {len(content):,} bytes that are not a tokenizer ({error}); expected its JSON"
+        ) from error
+
+
+def _tokenize(tokenizer: Any, words: str) -> Any:
+    # JSON may contain lone surrogates, which tokenizers reject.
+    return tokenizer.encode(words.encode(errors="replace").decode())

@@ -26,6 +26,7 @@ from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.artifacts import cache_error, fetch_verified
 from fb_marketplace_serving.release.descriptions import Descriptions
 from fb_marketplace_serving.release.manifest import (
+    DUAL_ENCODER,
     INDEXES,
     REPAIR,
     ArtifactName,
@@ -193,8 +194,10 @@ class Release:
             search = None
             if manifest.is_searchable:
                 fields = {}
-                for field, (parsing, load) in (TABLES | MODELS).items():
-                    if not files.keys() | tables.keys() >= set(parsing):
+                for field, (names, load) in (TABLES | MODELS).items():
+                    present = files.keys() | tables.keys()
+                    parsing = tuple(n for n in names if n in present or n not in DUAL_ENCODER)
+                    if not present >= set(parsing):
                         continue
                     fields[field] = (
                         _load_table(files, parsing, load, folder, tables)

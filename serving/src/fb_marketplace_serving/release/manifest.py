@@ -43,6 +43,8 @@ SearchArtifact = Literal[
     "text_tokenizer",
     "text_index",
     "text_index_ids",
+    "dual_text_encoder",
+    "dual_tokenizer",
     "text_to_image_index",
     "text_to_image_index_ids",
     "ranker",
@@ -58,7 +60,11 @@ ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
 """Artifacts of photo search. Listings, descriptions, measures and tables of photos are in every release."""
 PHOTO_TABLES: Final[tuple[PhotoArtifact, ...]] = ("release_photos", "release_display_photos")
 """Artifacts that list the files of photos."""
-SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
+DUAL_ENCODER: Final[tuple[SearchArtifact, ...]] = ("dual_text_encoder", "dual_tokenizer")
+"""Artifacts of a dual encoder. A release has both, or none."""
+SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = tuple(
+    name for name in get_args(SearchArtifact) if name not in DUAL_ENCODER
+)
 """Artifacts for text search and explanations. A release has all of them, or none, except the parts that it
 lacks."""
 
@@ -232,7 +238,8 @@ class Manifest(_Frozen):
         code_revision: the commit that created it.
         data_digest: digest of its listings and photos.
         artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``, but neither
-            those of the parts that it lacks nor indexes that are tables.
+            those of the parts that it lacks nor indexes that are tables; and all or none of
+            ``DUAL_ENCODER``.
         search_engine: what servers search vectors with.
         vector_tables: with ``lance``, the tables in place of the indexes.
         lacks: the parts that it lacks, each with the reason.
@@ -293,6 +300,8 @@ class Manifest(_Frozen):
         }
         lacking = {name for part in self.lacks for name in PARTS[part]}
         present: set[ArtifactName] = {*self.artifacts, *self.vector_tables}
+        if not present.isdisjoint(DUAL_ENCODER):
+            expected |= {*DUAL_ENCODER}
         missing = [
             name
             for name in get_args(PhotoArtifact) + get_args(SearchArtifact)

@@ -13,7 +13,7 @@ from fb_marketplace_serving.encoders.text import (
     TEXT_TO_IMAGE_EMBEDDING,
     TextEncoder,
 )
-from fb_marketplace_serving.release.manifest import SearchArtifact, TextCanary
+from fb_marketplace_serving.release.manifest import DUAL_ENCODER, SearchArtifact, TextCanary
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
@@ -178,7 +178,10 @@ folder for further ones."""
 
 MODELS: Final[dict[str, Loader]] = {
     "gazetteer": (("gazetteer",), Gazetteer.from_bytes),
-    "text_encoder": (("text_encoder", "text_tokenizer"), TextEncoder.from_bytes),
+    "text_encoder": (
+        ("text_encoder", "text_tokenizer", *DUAL_ENCODER),
+        TextEncoder.from_bytes,
+    ),
     "ranker": (("ranker",), Ranker.from_bytes),
     "relevance_model": (("relevance_model",), RelevanceModel.from_bytes),
 }

@@ -140,6 +140,8 @@ def load_evaluation_corpus(
     text_embeddings: Table,
     text_encoder: FileRef,
     text_tokenizer: FileRef,
+    dual_text_encoder: FileRef | Skipped,
+    dual_tokenizer: FileRef | Skipped,
     listings: FileRef,
     listing_features: FileRef,
     vision_labels: list[str] | Skipped,
@@ -157,6 +159,7 @@ def load_evaluation_corpus(
     if not isinstance(image_embeddings, Skipped):
         photos = read_vectors(image_embeddings, "image_id", "embedding")
         probabilities = read_vectors(image_embeddings, "image_id", "probabilities")
+    files = text_encoder, text_tokenizer, dual_text_encoder, dual_tokenizer
     return SearchEvaluationData(
         products,
         splits,
@@ -166,7 +169,7 @@ def load_evaluation_corpus(
         probabilities,
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
         read_vectors(text_embeddings, "product_id", "embedding"),
-        TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
+        TextEncoder.from_bytes(*(file.read() for file in files if not isinstance(file, Skipped))),
         read_listings(listings.read()),
         ListingFeatures.from_bytes(listing_features.read()),
         () if isinstance(vision_labels, Skipped) else tuple(vision_labels),

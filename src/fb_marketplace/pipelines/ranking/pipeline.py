@@ -89,6 +89,8 @@ def _corpus_node() -> Node:
             "text_embeddings",
             "text_encoder",
             "text_tokenizer",
+            "dual_text_encoder",
+            "dual_tokenizer",
             "listings",
             "listing_features",
             "vision_labels",

@@ -22,6 +22,7 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
 from fb_marketplace_serving.release.manifest import (
+    DUAL_ENCODER,
     PARTS,
     Abstention,
     Artifact,
@@ -30,6 +31,7 @@ from fb_marketplace_serving.release.manifest import (
     Manifest,
     Part,
     PretrainedWeights,
+    SearchArtifact,
     TextCanary,
     VectorTableFiles,
     artifact_of,
@@ -42,6 +44,13 @@ UNPUBLISHED: Final = "unpublished"
 """Version of a manifest before it is saved. Saving replaces it with the run's version."""
 
 CANARY_NEIGHBORS: Final = 5
+
+TEXT_ENCODER: Final[tuple[SearchArtifact, ...]] = (
+    "text_encoder",
+    "text_tokenizer",
+    *DUAL_ENCODER,
+)
+"""Artifacts of the text encoder; a dual encoder is optional."""
 
 
 def build_manifest(
@@ -63,6 +72,9 @@ def build_manifest(
     text_tokenizer: FileRef,
     text_index: FileRef,
     text_index_ids: FileRef,
+    dual_text_encoder: FileRef | Skipped,
+    dual_tokenizer: FileRef | Skipped,
+    dual_encoder_report: dict[str, Any] | Skipped,
     text_to_image_index: FileRef | Skipped,
     text_to_image_index_ids: FileRef | Skipped,
     ranker: FileRef | Skipped,
@@ -104,7 +116,10 @@ def build_manifest(
         text_tokenizer: its tokenizer.
         text_index: index of texts.
         text_index_ids: ids of its rows.
-        text_to_image_index: index of projected photos, for text queries.
+        dual_text_encoder: text tower of the dual encoder, ONNX.
+        dual_tokenizer: its tokenizer.
+        dual_encoder_report: source and licence of its weights.
+        text_to_image_index: index of photos in the space of texts.
         text_to_image_index_ids: ids of its rows.
         ranker: LambdaMART model.
         relevance_model: predicts which listings are relevant to a search.
@@ -138,6 +153,8 @@ def build_manifest(
         "text_tokenizer": text_tokenizer,
         "text_index": text_index,
         "text_index_ids": text_index_ids,
+        "dual_text_encoder": dual_text_encoder,
+        "dual_tokenizer": dual_tokenizer,
         "text_to_image_index": text_to_image_index,
         "text_to_image_index_ids": text_to_image_index_ids,
         "ranker": ranker,
@@ -173,7 +190,11 @@ def build_manifest(
         {name: value for name, value in metrics.items() if not isinstance(value, Skipped)},
         parameters.canaries,
         lacks,
-        [] if isinstance(encoder_report, Skipped) else encoder_report["weights"],
+        [
+            weights
+            for report in (encoder_report, dual_encoder_report)
+            for weights in ([] if isinstance(report, Skipped) else report["weights"])
+        ],
         vector_tables,
     )
 
@@ -221,9 +242,10 @@ def describe_release(
     selected = abstention and abstention["photos"]
     text_canaries: list[TextCanary] = []
     if "text_encoder" in files:
-        text_canaries = make_text_canaries(
-            files["text_encoder"], files["text_tokenizer"], files["listings"], num_canaries
+        encoder = TextEncoder.from_bytes(
+            *(files[name].read() for name in TEXT_ENCODER if name in files)
         )
+        text_canaries = make_text_canaries(encoder, files["listings"], num_canaries)
     return Manifest(
         version=UNPUBLISHED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -310,11 +332,8 @@ def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> 
     return canaries
 
 
-def make_text_canaries(
-    text_encoder: FileRef, text_tokenizer: FileRef, listings: FileRef, count: int
-) -> list[TextCanary]:
+def make_text_canaries(encoder: TextEncoder, listings: FileRef, count: int) -> list[TextCanary]:
     """Build canaries from evenly spaced titles, with the embeddings that a server must reproduce."""
-    encoder = TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read())
     titles = [listing.title for listing in read_listings(listings.read()).values()]
     selected = np.linspace(0, len(titles) - 1, min(count, len(titles))).astype(np.int64)
     canaries = []

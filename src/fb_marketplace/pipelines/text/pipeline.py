@@ -106,7 +106,12 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 select_text_to_image_index,
-                ["vision_features", "photo_projection", "params:text_index"],
+                [
+                    "vision_features",
+                    "photo_projection",
+                    "dual_image_embeddings",
+                    "params:text_index",
+                ],
                 "text_to_image_index_selection",
                 name="select_text_to_image_index",
                 tags="fit",
@@ -116,6 +121,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "vision_features",
                     "photo_projection",
+                    "dual_image_embeddings",
                     "image_index_ids",
                     "text_to_image_index_selection",
                     "params:text_index",

@@ -20,6 +20,10 @@ from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_ca
 from fb_marketplace.pipelines.vision.evaluation.photo_predictions import collect_photo_predictions
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
 from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
+from fb_marketplace.pipelines.vision.export.dual_encoder import (
+    export_dual_encoder,
+    extract_dual_embeddings,
+)
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate_encoder,
     export_encoder,
@@ -51,9 +55,14 @@ EVALUATION: Final = "params:vision_evaluation"
 
 
 def create_pipeline() -> Pipeline:
-    """Build the training and the export of the encoder."""
+    """Build the training and the export of the encoders."""
     return Pipeline(
-        [create_training_pipeline(), create_embedding_pipeline(), create_export_pipeline()],
+        [
+            create_training_pipeline(),
+            create_embedding_pipeline(),
+            create_export_pipeline(),
+            create_dual_encoder_pipeline(),
+        ],
         namespace="vision",
         prefix_datasets_with_namespace=False,
     )
@@ -272,6 +281,32 @@ def create_export_pipeline() -> Pipeline:
                 ["encoder", "encoder_report"],
                 name="select_encoder",
                 tags="fit",
+            ),
+        ]
+    )
+
+
+def create_dual_encoder_pipeline() -> Pipeline:
+    """Build the export of the dual encoder, and its vectors of photos; skipped if none is configured."""
+    return Pipeline(
+        [
+            node(
+                export_dual_encoder,
+                "params:search",
+                [
+                    "dual_image_encoder",
+                    "dual_text_encoder",
+                    "dual_tokenizer",
+                    "dual_encoder_report",
+                ],
+                name="export_dual_encoder",
+            ),
+            node(
+                extract_dual_embeddings,
+                ["images", "dual_image_encoder", "dual_image_embeddings_existing_keys"],
+                "dual_image_embeddings",
+                name="extract_dual_embeddings",
+                tags="encode",
             ),
         ]
     )

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from support.builders import small_search
+from support.builders.tiny_text_encoder import tower
 
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.parameters.release import ReleaseParameters
@@ -21,14 +22,16 @@ from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_phot
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
-from fb_marketplace_serving.release.manifest import SEARCH_ARTIFACTS
+from fb_marketplace_serving.release.manifest import DUAL_ENCODER, SEARCH_ARTIFACTS
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.search.listings.listing import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
+DUAL_PARTS = (*DUAL_ENCODER, "dual_encoder_report")
 PRODUCTS = pd.DataFrame(
     {
         "row": [0, 1],
@@ -103,6 +106,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
     return stored | {
         "lake": Lake(str(tmp_path)),
         "encoder_report": {"weights": [WEIGHTS]},
+        **dict.fromkeys(DUAL_PARTS, Skipped("search.dual_encoder is null")),
         "vision_labels": ["Arts", "Home", "Sport"],
         "images": images,
         "content_digests": {"products": "abc", "images": "def"},
@@ -252,6 +256,29 @@ def test_build_writes_no_files(release_parts, tmp_path):
 
 
 NO_SEARCHES = dict.fromkeys(("ranker", "ranking_metrics"), Skipped("no searches"))
+DUAL_WEIGHTS = {"name": "dual encoder", "source": "folder clip", "sha256": None, "license": "mit"}
+
+
+def test_release_has_the_dual_encoder_and_its_license(release_parts, tmp_path):
+    contents = tower(), small_search.tokenizer(padded_to=8)
+    files = {}
+    for name, content in zip(DUAL_ENCODER, contents, strict=True):
+        (tmp_path / name).write_bytes(content)
+        files[name] = FileRef(str(tmp_path / name))
+    dual = files | {"dual_encoder_report": {"weights": [DUAL_WEIGHTS]}}
+    manifest = build_manifest(**release_parts | dual).model_copy(update={"version": "v1"})
+    publish(Lake(str(tmp_path)), manifest)
+
+    opened = Release.open(str(tmp_path))
+
+    assert [weights.model_dump() for weights in opened.manifest.weights] == [WEIGHTS, DUAL_WEIGHTS]
+    assert opened.manifest.artifacts.keys() > {*DUAL_ENCODER}
+    parts = (release_parts[name].read() for name in ("text_encoder", "text_tokenizer"))
+    expected = TextEncoder.from_bytes(*parts, *contents).encode(["Bike"]).text_to_image_embedding
+    found = opened.search.text_encoder.encode(["Bike"]).text_to_image_embedding
+    np.testing.assert_array_equal(found, expected)
+
+
 NO_PRICES = dict.fromkeys(("price_insights", "price_insight_metrics"), Skipped("no prices"))
 NO_PHOTOS = dict.fromkeys(
     (

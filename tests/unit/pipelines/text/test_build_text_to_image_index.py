@@ -9,6 +9,7 @@ from fb_marketplace.pipelines.text.build_text_to_image_index import (
     select_text_to_image_index,
 )
 from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace_serving.ann.index import Index
 
 NAMES = [f"i{number:02}" for number in np.random.default_rng(0).permutation(20)]
@@ -37,8 +38,11 @@ def build(layers, store_file, store_features, indexing):
     """Builds the index beside one of photos, whose rows are in an order of their own."""
     photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
 
-    def build(features, values=indexing):
-        inputs = store_features(features), store_file("projection", save(layers._asdict()))
+    def build(features, values=indexing, dual=False):
+        projection = store_file("projection", save(layers._asdict()))
+        inputs = store_features(features), projection, Skipped("null")
+        if dual:
+            inputs = (Skipped("null"), Skipped("null"), inputs[0])
         selection = select_text_to_image_index(*inputs, values)
         ids = store_file("ids", photos.to_bytes()[1])
         return build_text_to_image_index(*inputs, ids, selection, values)
@@ -68,3 +72,21 @@ def test_photo_without_features_is_rejected(build, features):
 
     with pytest.raises(UserError, match=rf"\b2\b.*{NAMES[3]}.*--pipeline=vision"):
         build(lacking)
+
+
+def test_rows_of_a_dual_encoder_are_not_projected(build, features):
+    built = build(features, dual=True)
+
+    index = Index.from_bytes(built.vectors, built.ids)
+    assert list(index.image_ids) == NAMES
+    expected = l2_normalize(np.stack([features[name] for name in NAMES]))
+    np.testing.assert_allclose(index.vectors(np.arange(len(NAMES))), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_no_source_of_vectors_skips_the_index(store_features, store_file, indexing, missing):
+    inputs = [store_features({"a": [1.0]}), store_file("projection", b""), Skipped("null")]
+    inputs[missing] = Skipped("too few photos")
+
+    with pytest.raises(InsufficientDataError, match="too few photos"):
+        select_text_to_image_index(*inputs, indexing)

@@ -136,3 +136,31 @@ def test_graph_with_other_inputs_is_rejected(values):
 def test_graph_without_text_embedding_is_rejected():
     with pytest.raises(TextEncoderError, match="text_embedding"):
         TextEncoder.from_bytes(tiny.graph(text_output="vector"), tiny.tokenizer())
+
+
+def test_tower_gives_the_text_to_image_embedding(encoder):
+    files = tiny.graph(), tiny.tokenizer()
+    both = TextEncoder.from_bytes(*files, tiny.tower(size=3), tiny.tokenizer(padded_to=8))
+
+    text, text_to_image = both.encode(TEXTS)
+
+    np.testing.assert_array_equal(text, encoder.encode(TEXTS).text_embedding)
+    assert both.text_to_image_dimension == 3
+    assert text_to_image.shape == (len(TEXTS), 3)
+    np.testing.assert_allclose(np.linalg.norm(text_to_image, axis=1), 1, atol=1e-6)
+    alone = both.encode(TEXTS[:1]).text_to_image_embedding
+    np.testing.assert_array_equal(alone[0], text_to_image[0])
+
+
+@pytest.mark.parametrize(
+    ("tower", "tokenizer", "expected"),
+    [
+        (tiny.tower(tokens=8), tiny.tokenizer(padded_to=7), "reads 8 tokens.*pads to 7"),
+        (tiny.tower(), b"{", "not a tokenizer"),
+        (tiny.graph(), tiny.tokenizer(padded_to=8), "text_to_image_embedding"),
+        (b"no graph", tiny.tokenizer(padded_to=8), "not ONNX"),
+    ],
+)
+def test_tower_that_does_not_fit_is_rejected(tower, tokenizer, expected):
+    with pytest.raises(TextEncoderError, match=expected):
+        TextEncoder.from_bytes(tiny.graph(), tiny.tokenizer(), tower, tokenizer)

@@ -9,14 +9,16 @@ import pytest
 from pydantic import ValidationError
 from support.builders import small_search
 from support.builders.small_market import count_words
-from support.builders.tiny_text_encoder import graph, tokenizer
+from support.builders.tiny_text_encoder import graph, tokenizer, tower
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import (
     SEARCH_ARTIFACTS,
     Manifest,
     ReleaseError,
+    TextCanary,
     artifact_of,
     manifest_path,
 )
@@ -294,3 +296,61 @@ def test_searchable_release_requires_text_canary(tmp_path, shop_draft):
 
     lake = resealed(tmp_path, shop_draft, {}, text_canaries=())
     assert manifest_path("v1") in refusal(lake)
+
+
+@pytest.fixture
+def with_tower(tmp_path, shop_draft):
+    """Return a function that adds files of a dual encoder to the release."""
+
+    def add(**contents):
+        artifacts = dict(shop_draft.artifacts)
+        for name, data in contents.items():
+            (tmp_path / name).write_bytes(data)
+            artifacts[name] = artifact_of(Lake(str(tmp_path)), name)
+        encoder = TextEncoder.from_bytes(graph(), tokenizer(), *contents.values())
+        text = shop_draft.text_canaries[0].text
+        vectors = {
+            f"{name}": vector[0].tolist()
+            for name, vector in encoder.encode([text])._asdict().items()
+        }
+        canary = TextCanary(text=text, **vectors)
+        return shop_draft.model_copy(
+            update={"artifacts": artifacts, "text_canaries": (canary,), "version": "v2"}
+        )
+
+    return add
+
+
+def test_dual_encoder_gives_vectors_of_words(tmp_path, with_tower, shop_draft):
+    manifest = with_tower(dual_text_encoder=tower(), dual_tokenizer=tokenizer(padded_to=8))
+    publish(Lake(str(tmp_path)), manifest)
+
+    encoder = Release.open(str(tmp_path)).search.text_encoder
+
+    vector = encoder.encode([shop_draft.text_canaries[0].text]).text_to_image_embedding[0]
+    assert vector.tolist() == manifest.text_canaries[0].text_to_image_embedding
+    assert vector.tolist() != shop_draft.text_canaries[0].text_to_image_embedding
+
+
+def test_dual_encoder_of_another_size_is_rejected(tmp_path, with_tower):
+    padded = tokenizer(padded_to=8)
+    publish(Lake(str(tmp_path)), with_tower(dual_text_encoder=tower(5), dual_tokenizer=padded))
+
+    assert "found 5 dimensions of text_to_image_embedding; expected 4" in refusal(str(tmp_path))
+
+
+def test_half_a_dual_encoder_is_rejected(with_tower):
+    manifest = with_tower(dual_text_encoder=tower())
+
+    with pytest.raises(ValidationError, match="missing artifacts: dual_tokenizer"):
+        Manifest.model_validate(manifest.model_dump())
+
+
+def test_damaged_dual_encoder_is_named(tmp_path, with_tower):
+    manifest = with_tower(dual_text_encoder=tower(), dual_tokenizer=tokenizer(padded_to=8))
+    (tmp_path / "dual_tokenizer").write_bytes(b"{}")
+    digest = artifact_of(Lake(str(tmp_path)), "dual_tokenizer")
+    artifacts = manifest.artifacts | {"dual_tokenizer": digest}
+    publish(Lake(str(tmp_path)), manifest.model_copy(update={"artifacts": artifacts}))
+
+    assert "dual_tokenizer" in refusal(str(tmp_path))

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fb_marketplace.parameters.vision import VisionParameters
@@ -41,7 +41,7 @@ def export_trained(network: "Network", temperature: float, layer: "Layer") -> by
             logits = self.network.head.classify(hidden)
             return torch.softmax(logits / temperature, dim=1), self.layer(maps, hidden)
 
-    return _export(Served().eval())
+    return export_graph(Served().eval())
 
 
 def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
@@ -64,7 +64,7 @@ def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
             features = pool_blocks(self.network.maps(pixels), names, gem_p)
             return features[:, :1], features
 
-    return _export(Blocks().eval())
+    return export_graph(Blocks().eval())
 
 
 def export_trunk(parameters: VisionParameters) -> bytes:
@@ -85,14 +85,27 @@ def export_trunk(parameters: VisionParameters) -> bytes:
             features = self.network.trunk(self.network.prepare(pixels))
             return features[:, :1], features
 
-    return _export(Pooled().eval())
+    return export_graph(Pooled().eval())
 
 
-def _export(network: "torch.nn.Module") -> bytes:
-    """Export to one ONNX file that contains the weights, for any batch size."""
+def export_graph(
+    network: "torch.nn.Module",
+    example: "torch.Tensor | None" = None,
+    input_name: str = INPUT,
+    output_names: Sequence[str] = (PROBABILITIES, EMBEDDING),
+) -> bytes:
+    """Export to one ONNX file that contains the weights, for any batch size.
+
+    Args:
+        network: reads one tensor.
+        example: a batch of two; None for photos, uint8 (2, 256, 256, 3).
+        input_name: name of the input.
+        output_names: names of the outputs.
+    """
     import torch
 
-    example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
+    if example is None:
+        example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
     with warnings.catch_warnings(), _fast_tracing(network):
         # torch warns about its own internals.
         warnings.simplefilter("ignore", FutureWarning)
@@ -100,9 +113,9 @@ def _export(network: "torch.nn.Module") -> bytes:
             network,
             (example,),
             dynamo=True,
-            input_names=[INPUT],
-            output_names=[PROBABILITIES, EMBEDDING],
-            dynamic_shapes={INPUT: {0: torch.export.Dim("photos", min=1, max=65536)}},
+            input_names=[input_name],
+            output_names=list(output_names),
+            dynamic_shapes={input_name: {0: torch.export.Dim("photos", min=1, max=65536)}},
             opset_version=OPSET,
             verbose=False,
         )

@@ -5,6 +5,7 @@ import difflib
 import errno
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,7 +26,13 @@ FULL_OR_FORBIDDEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPER
 """Error numbers of a cache that cannot be written."""
 
 MAX_REASON: Final = 300
-"""Maximum length of timm's reason in an error."""
+"""Maximum length of a library's reason in an error."""
+
+FILE_REMEDY: Final = (
+    "set vision.weights to a file, with vision.weights_sha256 and vision.weights_license, "
+    "or to none"
+)
+"""Remedy in errors about weights in the hub."""
 
 
 def timm_config(backbone: str) -> Any:
@@ -84,7 +91,7 @@ def count_features(backbone: str, side: int) -> int:
             else "choose a backbone that has feature maps"
         )
         raise UserError(
-            f"{backbone} cannot read photos of {side} x {side} pixels ({_reason(error)}); {remedy}"
+            f"{backbone} cannot read photos of {side} x {side} pixels ({short_message(error)}); {remedy}"
         ) from error
 
 
@@ -126,8 +133,8 @@ def load_network(
         )
     except Exception as error:  # each network of timm has its own errors
         raise UserError(
-            f"{origin} does not fit {backbone}: {_reason(error)}; expected the weights of this network. "
-            "Set vision.backbone to the one that they were saved from"
+            f"{origin} does not fit {backbone}: {short_message(error)}; expected the weights of this "
+            "network. Set vision.backbone to the one that they were saved from"
         ) from error
     network.pretrained_cfg.pop("state_dict")  # copies of the network would copy it
     network.reset_classifier(0)
@@ -151,21 +158,39 @@ def download_from_hub(backbone: str) -> HubFile:
     Raises:
         UserError: the hub cannot be reached, or has no such file.
     """
+    config = timm_config(backbone)
+    names = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
+    return download_file(f"weights of {backbone}", config.hf_hub_id, names, FILE_REMEDY)
+
+
+def download_file(subject: str, hub_id: str, names: Sequence[str], remedy: str) -> HubFile:
+    """Download the first file that a repository of the hub has, unless the hub's cache has it.
+
+    Args:
+        subject: description of the file, in the plural, for errors.
+        hub_id: repository, with ``@`` and a revision if it is not the default one.
+        names: one or two names, the preferred first.
+        remedy: how to do without the hub, for errors.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such file.
+    """
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    config = timm_config(backbone)
-    preferred, *others = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
+    preferred, *others = names
     try:
-        return _download(backbone, config.hf_hub_id, preferred)
+        return _download(subject, hub_id, preferred, remedy)
     except UserError as error:
         if not others or not isinstance(error.__cause__, EntryNotFoundError):
             raise
         # Without a network, the cache may have the other file.
         only_cached = isinstance(error.__cause__, LocalEntryNotFoundError)
-        return _download(backbone, config.hf_hub_id, others[0], only_cached)
+        return _download(subject, hub_id, others[0], remedy, only_cached)
 
 
-def _download(backbone: str, hub_id: str, file: str, only_cached: bool = False) -> HubFile:
+def _download(
+    subject: str, hub_id: str, file: str, remedy: str, only_cached: bool = False
+) -> HubFile:
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = hub_id.partition("@")
@@ -180,26 +205,27 @@ def _download(backbone: str, hub_id: str, file: str, only_cached: bool = False) 
             return HubFile(path, hashlib.file_digest(stream, "sha256").hexdigest())
     except Exception as error:  # the hub's HTTP client has its own errors
         raise UserError(
-            f"weights of {backbone} could not be downloaded from {url} ({type(error).__name__}); "
-            f"{_download_remedy(error, url)}"
+            f"{subject} could not be downloaded from {url} ({type(error).__name__}); "
+            f"{_download_remedy(error, url, remedy)}"
         ) from error
 
 
-def _download_remedy(error: Exception, url: str) -> str:
+def _download_remedy(error: Exception, url: str, remedy: str) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    file = "set vision.weights to a file, with vision.weights_sha256 and vision.weights_license, or to none"
     if isinstance(error, GatedRepoError):
         return f"accept the terms at {url}, then run `hf auth login`"
     if isinstance(error, RepositoryNotFoundError):
-        return f"it does not exist or is private. Run `hf auth login` if you have access, or {file}"
+        return (
+            f"it does not exist or is private. Run `hf auth login` if you have access, or {remedy}"
+        )
     if isinstance(error, HfHubHTTPError):
         status = getattr(error.response, "status_code", "an error")
-        return f"the hub answered {status}. Retry later if it is overloaded, or {file}"
+        return f"the hub answered {status}. Retry later if it is overloaded, or {remedy}"
     if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
         return f"{error.strerror}: check space and permissions of {constants.HF_HUB_CACHE}, or set HF_HOME"
-    return f"without a network, {file}"
+    return f"without a network, {remedy}"
 
 
 def _create(backbone: str, side: int, **options: Any) -> Any:
@@ -210,5 +236,6 @@ def _create(backbone: str, side: int, **options: Any) -> Any:
     return import_timm().create_model(backbone.removeprefix(PREFIX), **options)
 
 
-def _reason(error: Exception) -> str:
+def short_message(error: Exception) -> str:
+    """Return the message of a library's error as one short line."""
     return " ".join(str(error).split())[:MAX_REASON]
