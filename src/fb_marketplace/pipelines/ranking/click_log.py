@@ -1,6 +1,7 @@
 """Click log: the server's search and click events as a table of impressions."""
 
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
@@ -32,6 +33,9 @@ that clicks on deep pages could control the rank of a listing."""
 
 MAX_CLICKS_PER_SEARCH: Final = 10
 """Clicks of a search that are used, the first ones."""
+
+EVALUATED_TEXTS: Final = 10
+"""One in this many query texts is for evaluation: the ranker is not trained on clicks of its searches."""
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +110,23 @@ def count_clicks(feedback: pd.DataFrame, splits: pd.DataFrame, parameters: Ranke
         ``min_clicks`` searches on, 2 from twice as many on, 3 from four times as many on, and so on.
     """
     known = set(splits.loc[splits["split"] != "test", "product_id"])
-    shares = feedback[feedback["product_id"].isin(known)].groupby("search_id")["clicked"].mean()
+    usable = feedback["product_id"].isin(known) & ~evaluation_mask(feedback)
+    shares = feedback[usable].groupby("search_id")["clicked"].mean()
     return (
         int(shares.between(0, 1, inclusive="neither").sum()) // parameters.min_clicks
     ).bit_length()
+
+
+def evaluation_mask(feedback: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which impressions are for evaluation, by a hash of the text: bool, (impressions,).
+
+    All searches for a text are on the same side. If all texts are the same, searches are divided.
+    """
+    names = feedback["words"]
+    if len(names.unique()) <= 1:
+        names = feedback["search_id"]
+    chosen = {name: zlib.crc32(name.encode()) % EVALUATED_TEXTS == 0 for name in names.unique()}
+    return names.map(chosen).astype("bool")
 
 
 def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackResult:

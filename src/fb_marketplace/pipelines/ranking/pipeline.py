@@ -5,6 +5,7 @@ from kedro.pipeline.node import Node
 
 from fb_marketplace.pipelines.ranking.click_log import count_clicks, read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
+from fb_marketplace.pipelines.ranking.served.clicks import evaluate_clicks
 from fb_marketplace.pipelines.ranking.served.figures import plot_threshold
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.pipelines.ranking.train_relevance import train_relevance
@@ -51,6 +52,19 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["ranking_query_metrics", "ranking_metrics"],
                 name="evaluate_ranking",
+            ),
+            node(
+                evaluate_clicks,
+                [
+                    "ranking_corpus",
+                    "ranker",
+                    "feedback",
+                    "params:bm25",
+                    "params:ranker",
+                    "params:ranking_evaluation",
+                ],
+                "click_metrics",
+                name="evaluate_clicks",
             ),
         ],
         namespace="ranking",

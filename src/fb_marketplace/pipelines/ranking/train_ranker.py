@@ -12,6 +12,7 @@ from fb_marketplace.parameters.ranking import (
     RelevanceParameters,
 )
 from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.click_log import evaluation_mask
 from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
@@ -83,7 +84,7 @@ def train_ranker(
     """Train the ranker on clicks, or on synthetic queries if there are too few clicks.
 
     Synthetic queries are made for the listings of the validation split. Clicks are used if they are on
-    listings outside the test split.
+    listings outside the test split, and their search is not for evaluation, see :func:`evaluation_mask`.
 
     Args:
         ranking_corpus: the listings.
@@ -94,7 +95,7 @@ def train_ranker(
 
     Returns:
         The models, and a card. ``learned_from`` is ``feedback`` or ``rules`` (synthetic queries).
-        ``clicked`` counts searches with a click, ``clicked_and_known`` those that can be used, and
+        ``clicked`` counts these searches with a click, ``clicked_and_known`` those that can be used, and
         ``left_out`` unused listings on their pages (both None if ``clicked`` is below ``min_clicks``).
         ``searches`` and ``candidates`` count the training data. Further keys are those of
         :func:`train_lambdamart`.
@@ -115,6 +116,7 @@ def training_data(
     parameters: RankerParameters,
 ) -> TrainingData:
     """Return the queries to train on, see :func:`train_ranker`."""
+    feedback = feedback[~evaluation_mask(feedback)]
     clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
     clicks = None
     if clicked >= parameters.min_clicks:

@@ -156,7 +156,12 @@ def propensity_weight(position: int, parameters: RankerParameters) -> float:
         position: from 1.
         parameters: the exponent of the position bias, and the maximum weight.
     """
-    return float(min(position**parameters.position_bias_exponent, parameters.max_click_weight))
+    return float(min(1 / exposure(position, parameters), parameters.max_click_weight))
+
+
+def exposure(position: int, parameters: RankerParameters) -> float:
+    """Return the probability that a position, from 1, is examined."""
+    return float(position**-parameters.position_bias_exponent)
 
 
 def _by_fused_rank(candidates: CandidateSet) -> NDArray[np.int64]:

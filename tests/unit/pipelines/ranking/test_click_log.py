@@ -5,6 +5,7 @@ from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking.click_log import (
     ExcludedEvents,
     count_clicks,
+    evaluation_mask,
     join_clicks,
     read_feedback,
 )
@@ -166,5 +167,17 @@ def test_level_of_clicks_rises_as_they_double(base_parameters, searches, level):
         for item, is_clicked in shown
     ]
     feedback = pd.DataFrame(usable + unusable, columns=["search_id", "product_id", "clicked"])
+    feedback["words"] = ["chair"] * len(usable) + ["lamp"] * len(unusable)
 
     assert count_clicks(feedback, splits, parameters) == level
+
+
+def test_searches_for_evaluation_do_not_raise_the_level(base_parameters):
+    parameters = RankerParameters.model_validate(base_parameters["ranker"] | {"min_clicks": 1})
+    splits = pd.DataFrame({"product_id": ["a", "b"], "split": ["train", "train"]})
+    columns = ["search_id", "words", "product_id", "clicked"]
+    searches = [("s1", "red bike", "a", True), ("s1", "red bike", "b", False)]
+    feedback = pd.DataFrame([*searches, ("s2", "chair", "a", False)], columns=columns)
+
+    assert evaluation_mask(feedback).tolist() == [True, True, False]
+    assert count_clicks(feedback, splits, parameters) == 0

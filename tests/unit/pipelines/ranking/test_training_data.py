@@ -11,7 +11,7 @@ from support.builders.small_market import facts, listing
 
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking import lambdamart
-from fb_marketplace.pipelines.ranking.click_log import read_feedback
+from fb_marketplace.pipelines.ranking.click_log import evaluation_mask, read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
 from fb_marketplace.pipelines.ranking.training_data import click_dataset, propensity_weight
@@ -203,9 +203,10 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
     trained = train_ranker(market, weighing, feedback, training)
 
     assert trained.card["learned_from"] == "feedback"
-    clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
+    used = feedback[~evaluation_mask(feedback)]
+    clicked = used.loc[used["clicked"], "search_id"].nunique()
     assert trained.card["clicked"] == trained.card["clicked_and_known"] == clicked
-    assert trained.card["searches"] == feedback["clicked"].sum()
+    assert trained.card["searches"] == used["clicked"].sum() < feedback["clicked"].sum()
     assert gain_of_length(trained.ranker) > 0
 
 
@@ -229,9 +230,10 @@ def test_unusable_clicks_do_not_count_as_enough(market, weighing, training):
 
     trained = train_ranker(market, weighing, gone, training)
 
+    searches = int((~evaluation_mask(gone)).sum()) // 2
     assert trained.card["learned_from"] == "rules"
-    assert (trained.card["clicked"], trained.card["clicked_and_known"]) == (100, 0)
-    assert trained.card["left_out"] == 200
+    assert (trained.card["clicked"], trained.card["clicked_and_known"]) == (searches, 0)
+    assert trained.card["left_out"] == 2 * searches
 
 
 def test_test_split_listings_are_excluded(teach, training):
