@@ -43,7 +43,7 @@ class Repeats(NamedTuple):
     turn: NDArray[np.int64]
 
     @classmethod
-    def of(cls, real: int, size: int) -> "Repeats":
+    def spread(cls, real: int, size: int) -> "Repeats":
         """Spread repeats evenly over the real rows."""
         counts = size // real + (np.arange(real) < size % real)
         source = np.repeat(np.arange(real), counts)
@@ -71,7 +71,7 @@ def make_large_lake(real: str, folder: Path, size: int, kind: Kind = "ivf_rabitq
     (folder / FOLDER).symlink_to(Path(lake.full_path(FOLDER)).absolute())
     products = pq.read_table(paths["listing_features"], columns=["product_id"]).column(0)
     ids = products.to_pylist()
-    repeats = Repeats.of(len(ids), size)
+    repeats = Repeats.spread(len(ids), size)
     names = repeats.rename(ids)
     artifacts = dict(manifest.artifacts)
 
@@ -93,9 +93,9 @@ def make_large_lake(real: str, folder: Path, size: int, kind: Kind = "ivf_rabitq
         save(name, lambda path, table=table: _write(table, path))
     save("word_index", lambda path: path.write_bytes(_repeat_words(paths["word_index"], repeats)))
     photo_ids = pq.read_table(paths["image_index_ids"])
-    photos = Repeats.of(len(photo_ids), round(size * len(photo_ids) / len(ids)))
+    photos = Repeats.spread(len(photo_ids), round(size * len(photo_ids) / len(ids)))
     stored = pq.read_table(paths["release_photos"])
-    repeated = Repeats.of(len(stored), len(photos.source))
+    repeated = Repeats.spread(len(stored), len(photos.source))
     renamed = repeated.rename(stored.column(0).to_pylist())
     table = stored.take(repeated.source).set_column(0, "image_id", pa.array(renamed))
     save("release_photos", lambda path: _write(table, path))

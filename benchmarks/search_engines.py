@@ -153,7 +153,7 @@ def draw_query(
 ) -> QueryVectors:
     """Return a query from a random title, a shifted photo, or both."""
     words = titles[random.integers(len(titles))]
-    query = QueryVectors.of_words(words, parts.text_encoder.encode([words]))
+    query = QueryVectors.from_words(words, parts.text_encoder.encode([words]))
     if kind == "words":
         return query
     photos = engine.indexes.image

@@ -289,7 +289,7 @@ def brute_force(
     def sort(order: Sort) -> list[list[int]]:
         every, labels = np.arange(len(listings)), release.manifest.labels
         candidates = collect_candidates(searcher.indexes, query)
-        features = RelevanceFeatures(searcher.indexes, query, candidates, labels).of(every)
+        features = RelevanceFeatures(searcher.indexes, query, candidates, labels).matrix(every)
         probability = model.probabilities(features)
         scores = np.full(len(every), -np.inf)
         scores[candidates.positions] = ranker.scores(

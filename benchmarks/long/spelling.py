@@ -258,7 +258,7 @@ def check_precision(texts: list[str], rng: random.Random) -> None:
 
 def make_speller(texts: list[str]) -> Speller:
     """Return a speller of texts."""
-    vocabulary = Vocabulary.of(make_listings(texts))
+    vocabulary = Vocabulary.from_listings(make_listings(texts))
     return Speller(vocabulary, make_bm25(texts), Gazetteer([[] for _ in COLUMNS]))
 
 
@@ -292,7 +292,7 @@ def measure_opening(texts: list[str], rng: random.Random) -> None:
         titles[number % TITLES] += f" {word}"
     listings, bm25 = make_listings(titles), make_bm25(titles)
     gazetteer = Gazetteer([[] for _ in COLUMNS])
-    count_s, vocabulary = timed(lambda: Vocabulary.of(listings))
+    count_s, vocabulary = timed(lambda: Vocabulary.from_listings(listings))
     speller_s, speller = timed(lambda: Speller(vocabulary, bm25, gazetteer))
     completer_s, completer = timed(lambda: Completer(vocabulary, bm25, gazetteer))
     print(

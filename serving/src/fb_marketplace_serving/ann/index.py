@@ -68,8 +68,8 @@ class Index:
                 "ids; expected equal numbers. The index and its ids come from different versions."
             )
         self.source = vectors
-        self.image_ids = IdColumn.of(image_ids)
-        self.product_ids = IdColumn.of(product_ids)
+        self.image_ids = IdColumn.from_ids(image_ids)
+        self.product_ids = IdColumn.from_ids(product_ids)
 
     @classmethod
     def build_flat(

@@ -89,7 +89,7 @@ def fetch_verified(
             [read_verified(lake, artifact)] if is_small else read_verified_blocks(lake, artifact)
         )
         try:
-            file = PrivateFile.of(blocks, folder)
+            file = PrivateFile.from_blocks(blocks, folder)
         except OSError as error:
             raise cache_error(folder, error) from error
         file.sha256 = artifact.sha256

@@ -44,7 +44,7 @@ class QueryVectors(NamedTuple):
     photo_categories: Vector | None = None
 
     @classmethod
-    def of_words(cls, words: str, encoding: TextEncoding) -> Self:
+    def from_words(cls, words: str, encoding: TextEncoding) -> Self:
         """Return a query for words. Without a projection, words search no photos.
 
         Args:

@@ -137,7 +137,7 @@ def _query(
     query = QueryVectors()
     if words and artifacts:
         with service.metrics.stage("text"):
-            query = QueryVectors.of_words(words, artifacts.text_encoder.encode([words]))
+            query = QueryVectors.from_words(words, artifacts.text_encoder.encode([words]))
     if photo is not None:
         has_classes = bool(loaded.release.manifest.labels)
         query = query._replace(
@@ -183,7 +183,9 @@ def _relevance(results: SearchResults, positions: Positions) -> list[float | Non
     """Return the probabilities that listings are relevant, to four places; None if unknown."""
     if results.relevance is None:
         return [None] * len(positions)
-    return [round(probability, 4) for probability in results.relevance.of(positions).tolist()]
+    return [
+        round(probability, 4) for probability in results.relevance.probabilities(positions).tolist()
+    ]
 
 
 def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:

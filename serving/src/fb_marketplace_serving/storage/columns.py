@@ -41,7 +41,7 @@ class IdColumn(Sequence[str]):
         self.array = array if array.type == pa.string() else array.cast(pa.string())
 
     @classmethod
-    def of(cls, ids: Iterable[str]) -> Self:
+    def from_ids(cls, ids: Iterable[str]) -> Self:
         """Return a column of ids."""
         return ids if isinstance(ids, cls) else cls(text_array(ids))
 

@@ -133,7 +133,7 @@ class QueryEncoder:
         vectors = QueryVectors()
         if query.words:
             encoding = self._encoder.encode([query.words])
-            vectors = QueryVectors.of_words(query.words, encoding)
+            vectors = QueryVectors.from_words(query.words, encoding)
         if query.image_id is not None:
             row = self._row[query.image_id]
             vectors = vectors._replace(

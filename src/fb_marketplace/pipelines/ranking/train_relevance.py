@@ -233,7 +233,7 @@ def _rows(
             positions = np.concatenate([np.flatnonzero(chosen), negatives]).astype(np.int64)
             weights = weight[positions]
             features = RelevanceFeatures(indexes, vectors, candidates, labels)
-            parts.append((features.of(positions), relevant[positions], weights))
+            parts.append((features.matrix(positions), relevant[positions], weights))
             progress.advance(1)
     sizes = [len(part[1]) for part in parts]
     features_, relevant_, weights_ = (np.concatenate(column) for column in zip(*parts, strict=True))

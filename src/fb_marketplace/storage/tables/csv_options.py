@@ -88,7 +88,7 @@ class CSVOptions:
     values: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_pandas(cls, load_args: Mapping[str, Any]) -> Self:
+    def from_pandas(cls, load_args: Mapping[str, Any]) -> Self:
         """Return the options that arguments of ``pandas.read_csv`` describe.
 
         Raises:

@@ -91,7 +91,7 @@ def read_table(url: str, load_args: Mapping[str, Any]) -> "pd.DataFrame":
     Raises:
         UserError: an option is not supported, or the file cannot be read with the options.
     """
-    options = CSVOptions.of_pandas(load_args)
+    options = CSVOptions.from_pandas(load_args)
     rows, format_ = _parse(_read_source(url, options).text, options)
     if rows.problem:
         raise UserError(rows.problem)
@@ -111,7 +111,7 @@ def read_head(url: str, load_args: Mapping[str, Any]) -> TableHead:
     Raises:
         UserError: an option is not supported, or the file cannot be read with the options.
     """
-    options = CSVOptions.of_pandas(load_args)
+    options = CSVOptions.from_pandas(load_args)
     source = _read_source(url, options, HEAD_BYTES)
     format_ = detect_format(source.text, options)
     rows = parse_rows(source.text, format_, source.is_cut)

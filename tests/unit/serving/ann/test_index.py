@@ -269,7 +269,7 @@ def test_mapped_index_answers_like_one_in_memory(kind, matrix, queries, tmp_path
     index = Index(build_index(kind, flat_index([matrix])), ids, ids)
     content, id_content = index.to_bytes()
 
-    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+    mapped = Index.from_bytes(PrivateFile.from_blocks([content], tmp_path), id_content, tmp_path)
 
     assert mapped.kind == kind
     assert (mapped.image_ids, mapped.product_ids) == (ids, ids)
@@ -284,7 +284,7 @@ def test_pages_of_a_mapped_index_are_released(tmp_path):
     matrix = np.random.default_rng(0).normal(size=(20_000, 128)).astype(np.float32)
     ids = [f"{row:05}" for row in range(len(matrix))]
     content, id_content = Index.build_flat(matrix, ids, ids).to_bytes()
-    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+    mapped = Index.from_bytes(PrivateFile.from_blocks([content], tmp_path), id_content, tmp_path)
     nearest = mapped.search(matrix[7], 3).rows.tolist()
     before = resident_files()
 
@@ -304,7 +304,7 @@ def resident_files():
 def test_distances_of_a_mapped_index_copy_only_their_rows(matrix, tmp_path):
     ids = [f"{row:05}" for row in range(len(matrix))]
     content, id_content = Index.build_flat(matrix, ids, ids).to_bytes()
-    mapped = Index.from_bytes(PrivateFile.of([content], tmp_path), id_content, tmp_path)
+    mapped = Index.from_bytes(PrivateFile.from_blocks([content], tmp_path), id_content, tmp_path)
     rows = np.array([1, 5])
 
     tracemalloc.start()

@@ -9,7 +9,7 @@ ORDERS = [("a", "b", "é", "😀"), ("b", "😀", "a", "é")]
 
 @pytest.mark.parametrize("ids", ORDERS)
 def test_id_is_found_in_its_row(ids):
-    column = IdColumn.of(ids)
+    column = IdColumn.from_ids(ids)
 
     assert [column.find(name) for name in ids] == [0, 1, 2, 3]
     assert all(name in column for name in ids)
@@ -18,27 +18,27 @@ def test_id_is_found_in_its_row(ids):
 @pytest.mark.parametrize("ids", [*ORDERS, ()])
 @pytest.mark.parametrize("unknown", ["", "aa", "z", "\U0010ffff", None, 1])
 def test_unknown_id_is_not_found(ids, unknown):
-    assert IdColumn.of(ids).find(unknown) is None
-    assert unknown not in IdColumn.of(ids)
+    assert IdColumn.from_ids(ids).find(unknown) is None
+    assert unknown not in IdColumn.from_ids(ids)
 
 
 def test_repeated_id_is_found_once():
-    column = IdColumn.of(["b", "a", "b"])
+    column = IdColumn.from_ids(["b", "a", "b"])
 
     assert column.find("b") in (0, 2)
     assert not column.is_ascending
 
 
 def test_find_all_returns_rows_and_minus_one():
-    rows = IdColumn.of(["b", "a"]).find_all(IdColumn.of(["a", "x", "b", "a"]))
+    rows = IdColumn.from_ids(["b", "a"]).find_all(IdColumn.from_ids(["a", "x", "b", "a"]))
 
     assert rows.tolist() == [1, -1, 0, 1]
 
 
 def test_column_equals_the_same_ids_in_the_same_order():
-    column = IdColumn.of(["a", "b"])
+    column = IdColumn.from_ids(["a", "b"])
 
-    assert column == IdColumn.of(("a", "b"))
+    assert column == IdColumn.from_ids(("a", "b"))
     assert column == ["a", "b"]
     assert column != ["b", "a"]
     assert column != "ab"
@@ -48,13 +48,13 @@ def test_column_equals_the_same_ids_in_the_same_order():
 def test_ids_of_another_string_type_are_equal(kind):
     column = IdColumn(pa.array(["a", "b"], kind))
 
-    assert column == IdColumn.of(["a", "b"])
+    assert column == IdColumn.from_ids(["a", "b"])
     assert column.find("b") == 1
-    assert IdColumn.of(["b"]).find_all(column).tolist() == [-1, 0]
+    assert IdColumn.from_ids(["b"]).find_all(column).tolist() == [-1, 0]
 
 
 def test_column_iterates_slices_and_sorts():
-    column = IdColumn.of([f"{number:05}" for number in range(10_000)][::-1])
+    column = IdColumn.from_ids([f"{number:05}" for number in range(10_000)][::-1])
 
     assert next(iter(column)) == "09999"
     assert column[-1] == "00000"

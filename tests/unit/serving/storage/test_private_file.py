@@ -12,7 +12,7 @@ from fb_marketplace_serving.storage.private_file import (
 
 
 def test_content_is_that_of_all_blocks(tmp_path):
-    file = PrivateFile.of([b"abc", b"", b"d" * 200_000], tmp_path)
+    file = PrivateFile.from_blocks([b"abc", b"", b"d" * 200_000], tmp_path)
 
     assert bytes(file.content) == b"abc" + b"d" * 200_000
     assert file.read_all() == bytes(file.content)
@@ -24,20 +24,20 @@ def test_empty_file_has_empty_content(tmp_path):
 
 
 def test_file_has_no_name(tmp_path):
-    file = PrivateFile.of([b"abc"], tmp_path)
+    file = PrivateFile.from_blocks([b"abc"], tmp_path)
 
     assert list(tmp_path.iterdir()) == []
     assert file.content[1:2] == b"b"
 
 
 def test_content_is_readable_after_its_file_object_is_gone(tmp_path):
-    content = PrivateFile.of([b"abc"], tmp_path).content
+    content = PrivateFile.from_blocks([b"abc"], tmp_path).content
 
     assert content[:] == b"abc"
 
 
 def test_content_is_readable_after_pages_are_released(tmp_path):
-    content = PrivateFile.of([b"abc" * 10_000], tmp_path).content
+    content = PrivateFile.from_blocks([b"abc" * 10_000], tmp_path).content
     before = content[:]
 
     release_pages()
@@ -65,6 +65,6 @@ def test_write_beyond_the_space_is_an_os_error(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with pytest.raises(OSError, match="large"):
-            PrivateFile.of([b"a" * 100_001], tmp_path)
+            PrivateFile.from_blocks([b"a" * 100_001], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

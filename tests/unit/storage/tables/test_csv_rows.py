@@ -17,7 +17,7 @@ HEADER = "id,name,price\n"
 
 
 def parse(text, **load_args):
-    return parse_rows(text, detect_format(text, CSVOptions.of_pandas(load_args)))
+    return parse_rows(text, detect_format(text, CSVOptions.from_pandas(load_args)))
 
 
 def read(rows):

@@ -73,7 +73,7 @@ class ListingTable(Mapping[str, Listing]):
             )
 
     @classmethod
-    def of(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> "ListingTable":
+    def from_listings(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> "ListingTable":
         """Return listings as a table. The keys of a mapping are their ids."""
         import pyarrow as pa
 

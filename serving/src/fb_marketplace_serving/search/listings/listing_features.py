@@ -79,7 +79,7 @@ class ListingFeatures:
         """
         import pyarrow as pa
 
-        ids = IdColumn.of(product_ids)
+        ids = IdColumn.from_ids(product_ids)
         if not ids.is_ascending:
             raise ListingFeaturesError(
                 f"found {len(product_ids):,} listings with ids that are not sorted or not unique"
@@ -140,7 +140,7 @@ class ListingFeatures:
 
     def select(self, product_ids: Sequence[str]) -> "ListingFeatures":
         """Return the features of some listings, whose ids must be sorted."""
-        ids = IdColumn.of(product_ids)
+        ids = IdColumn.from_ids(product_ids)
         rows = self.product_ids.find_all(ids)
         if (rows < 0).any():
             raise KeyError(ids[int(np.argmax(rows < 0))])

@@ -120,7 +120,7 @@ class ListingStore:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        columns = _sorted_columns(ListingTable.of(listings), features.product_ids)
+        columns = _sorted_columns(ListingTable.from_listings(listings), features.product_ids)
         self.product_ids = features.product_ids
         self.features = features
         self.categories, self.root = _encode_labels(columns["category"])

@@ -55,8 +55,8 @@ class QueryUnderstanding:
             bm25: their terms.
             gazetteer: the towns.
         """
-        table = ListingTable.of(listings)
-        vocabulary = Vocabulary.of(table)
+        table = ListingTable.from_listings(listings)
+        vocabulary = Vocabulary.from_listings(table)
         release_pages()  # All listings were read.
         self._gazetteer = gazetteer
         self._currencies = vocabulary.currencies
@@ -120,7 +120,9 @@ def _clear_categories(
     "Box" is no category, although "Boxing" has the same stem.
     """
     labels = {path: number for number, path in enumerate(vocabulary.paths)}
-    path_of_listing = IdColumn.of(list(labels)).find_all(IdColumn(listings.column("category_path")))
+    path_of_listing = IdColumn.from_ids(list(labels)).find_all(
+        IdColumn(listings.column("category_path"))
+    )
     categories = {}
     for name, paths in category_names(vocabulary.paths).items():
         documents = bm25.documents_with(name[0])

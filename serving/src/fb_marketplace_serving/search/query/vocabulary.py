@@ -26,9 +26,9 @@ class Vocabulary(NamedTuple):
     currencies: frozenset[str]
 
     @classmethod
-    def of(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> Self:
+    def from_listings(cls, listings: Collection[Listing] | Mapping[str, Listing]) -> Self:
         """Count the words, categories and towns of listings."""
-        table = ListingTable.of(listings)
+        table = ListingTable.from_listings(listings)
         counts: Counter[str] = Counter()
         for title, count in table.counts("title").items():
             for word in words(title):

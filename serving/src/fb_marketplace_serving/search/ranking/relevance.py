@@ -152,7 +152,7 @@ class RelevanceFeatures:
         """The listings that share terms with the query, sorted: int64, (matches,)."""
         return np.empty(0, np.int64) if self._matches is None else self._matches.documents
 
-    def of(self, positions: Positions) -> NDArray[np.float64]:
+    def matrix(self, positions: Positions) -> NDArray[np.float64]:
         """Return the features of listings: float64, (positions, features)."""
         return self._rows(
             self.listings.path[positions],
@@ -162,7 +162,7 @@ class RelevanceFeatures:
             self._photos.look_up(positions, np.nan),
         )
 
-    def of_groups(self, positions: Positions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def grouped_matrix(self, positions: Positions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the features of listings that are not candidates, equal ones once.
 
         Args:
@@ -362,9 +362,9 @@ class Relevance:
     def __init__(self, model: RelevanceModel, features: RelevanceFeatures) -> None:
         self._model, self._features = model, features
 
-    def of(self, positions: Positions) -> NDArray[np.float64]:
+    def probabilities(self, positions: Positions) -> NDArray[np.float64]:
         """Return the probabilities of listings: float64, (positions,)."""
-        return self._model.probabilities(self._features.of(positions))
+        return self._model.probabilities(self._features.matrix(positions))
 
     def at_least(self, minimum: float, mask: Mask | None) -> tuple[NDArray[np.int64], Positions]:
         """Find the listings that reach a probability.
@@ -384,10 +384,10 @@ class Relevance:
         if len(candidates):
             places = np.minimum(np.searchsorted(candidates, positions), len(candidates) - 1)
             positions = positions[candidates[places] != positions]
-        rows, group = features.of_groups(np.concatenate([candidates, positions]))
+        rows, group = features.grouped_matrix(np.concatenate([candidates, positions]))
         special = features.special_candidates
         probabilities = self._model.probabilities(
-            np.concatenate([rows, features.of(candidates[special])])
+            np.concatenate([rows, features.matrix(candidates[special])])
         )
         group[special] = len(rows) + np.arange(len(special))
         passing = np.flatnonzero((probabilities >= minimum)[group])

@@ -102,7 +102,7 @@ class Connections(ServerState):
         limits: limits on them.
         waiting: connections without the headers of a request, the longest waiting first.
         uploading: connections without the complete body of a request, the longest uploading first.
-        of_client: number of connections of each client address.
+        count_by_client: number of connections of each client address.
         turns: turns of the client addresses to have a request parsed and started.
         count: called with the reason when a connection is closed early.
         time: returns the time of the event loop.
@@ -118,7 +118,7 @@ class Connections(ServerState):
         self.limits = limits
         self.waiting: dict[LimitedHttpProtocol, None] = {}
         self.uploading: dict[LimitedHttpProtocol, None] = {}
-        self.of_client: Counter[str] = Counter()
+        self.count_by_client: Counter[str] = Counter()
         self.turns = FairTurns()
         self.count = count
         self.time = time
@@ -141,16 +141,16 @@ class Connections(ServerState):
     def add(self, connection: "LimitedHttpProtocol") -> None:
         """Count a new connection."""
         self.connections.add(connection)
-        self.of_client[connection.address] += 1
+        self.count_by_client[connection.address] += 1
 
     def remove(self, connection: "LimitedHttpProtocol") -> None:
         """Stop counting a connection, which is closed or about to be."""
         self.forget(connection)
         if connection in self.connections:
             self.connections.remove(connection)
-            self.of_client[connection.address] -= 1
-            if not self.of_client[connection.address]:
-                del self.of_client[connection.address]
+            self.count_by_client[connection.address] -= 1
+            if not self.count_by_client[connection.address]:
+                del self.count_by_client[connection.address]
 
     def make_room(self) -> bool:
         """Close the connection that has waited or uploaded longest.
@@ -161,10 +161,10 @@ class Connections(ServerState):
         Returns:
             Whether there was one.
         """
-        most = max(self.of_client.values(), default=0)
+        most = max(self.count_by_client.values(), default=0)
         candidates: dict[tuple[bool, bool], LimitedHttpProtocol] = {}
         for connection in merge(self.waiting, self.uploading, key=lambda item: item.since):
-            rank = self.of_client[connection.address] < most, connection.is_sending
+            rank = self.count_by_client[connection.address] < most, connection.is_sending
             candidates.setdefault(rank, connection)
             if not any(rank):
                 break

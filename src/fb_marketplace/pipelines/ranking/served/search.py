@@ -56,7 +56,7 @@ class ServedSearch:
         """
         filters = SearchFilters(location=None if near is None else self.location(near))
         if text not in self._vectors:
-            self._vectors[text] = QueryVectors.of_words(text, self._encoder.encode([text]))
+            self._vectors[text] = QueryVectors.from_words(text, self._encoder.encode([text]))
         return self._engine.search(self._vectors[text], filters, sort)
 
     def location(self, position: int) -> GeoFilter | None:

@@ -30,7 +30,7 @@ def listings():
 
 @pytest.fixture(scope="session")
 def vocabulary(listings):
-    vocabulary = Vocabulary.of(listings)
+    vocabulary = Vocabulary.from_listings(listings)
     return vocabulary._replace(paths=vocabulary.paths | {"Gadgets": 1})
 
 

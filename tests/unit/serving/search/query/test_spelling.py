@@ -102,7 +102,7 @@ def large_market(gazetteer):
         Listing(str(number), title, 1.0, "GBP", "All", "All", None, None)
         for number, title in enumerate(titles)
     ]
-    vocabulary = Vocabulary.of(listings)._replace(listings=10_000)
+    vocabulary = Vocabulary.from_listings(listings)._replace(listings=10_000)
     return Speller(vocabulary, count_words(titles), gazetteer)
 
 

@@ -62,13 +62,13 @@ def test_groups_have_the_features_of_each_listing_alone(small, monkeypatch, max_
         features = features_of(small, query, small.catalogue.mask(filters))
         others = np.setdiff1d(np.arange(len(small.catalogue)), features.candidates)
 
-        rows, group = features.of_groups(others)
+        rows, group = features.grouped_matrix(others)
 
-        np.testing.assert_array_equal(rows[group], features.of(others))
+        np.testing.assert_array_equal(rows[group], features.matrix(others))
         silent = np.setdiff1d(others, features.matches)
         rows, group = features.without_terms()
         np.testing.assert_array_equal(
-            rows[group][small.catalogue.path[silent]], features.of(silent)
+            rows[group][small.catalogue.path[silent]], features.matrix(silent)
         )
 
 
@@ -85,16 +85,16 @@ def test_listings_of_very_many_groups_keep_their_own(small):
         small.searched, query, replace(candidates, matches=matches), LABELS
     )
 
-    rows, number = features.of_groups(np.array([0, 1]))
+    rows, number = features.grouped_matrix(np.array([0, 1]))
 
-    np.testing.assert_array_equal(rows[number], features.of(np.array([0, 1])))
+    np.testing.assert_array_equal(rows[number], features.matrix(np.array([0, 1])))
 
 
 def test_equal_listings_are_computed_once(small):
     texts = [query for query, _ in queries(30) if query.photo is None]
     assert texts
     for query in texts:
-        rows, _ = features_of(small, query).of_groups(np.arange(len(small.catalogue)))
+        rows, _ = features_of(small, query).grouped_matrix(np.arange(len(small.catalogue)))
         assert len(rows) < len(small.catalogue) / 2
 
 
@@ -114,10 +114,10 @@ def test_own_vote_does_not_count(small):
     features = RelevanceFeatures(small.searched, query, candidates, LABELS)
 
     voted = RELEVANCE_FEATURES.index("voted_path")
-    assert features.of(np.array([position]))[0, voted] == 0
+    assert features.matrix(np.array([position]))[0, voted] == 0
     same_path = np.flatnonzero(small.catalogue.path == small.catalogue.path[position])
     others = same_path[same_path != position]
-    assert (features.of(others)[:, voted] == 1).all()
+    assert (features.matrix(others)[:, voted] == 1).all()
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.3])
@@ -130,7 +130,7 @@ def test_results_equal_brute_force_in_every_order(small, engine, ranker, model, 
         mask = store.mask(filters)
         candidates = collect_candidates(small.searched, query, mask)
         alone = RelevanceFeatures(small.searched, query, candidates, LABELS)
-        probabilities = model.probabilities(alone.of(np.arange(len(store))))
+        probabilities = model.probabilities(alone.matrix(np.arange(len(store))))
         features = compute_features(candidates, query, store, LABELS, filters.location)
         scores = dict(
             zip(candidates.positions.tolist(), ranker.scores(features).tolist(), strict=True)

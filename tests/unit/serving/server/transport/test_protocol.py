@@ -552,7 +552,7 @@ def test_address_with_most_connections_makes_room():
         assert crowd.aborted
         assert not idle.aborted
         assert not client.transport.aborted
-        assert client.connections.of_client["2001:db8::/64"] == 1
+        assert client.connections.count_by_client["2001:db8::/64"] == 1
 
     run(scenario, replace(LIMITS, max_connections=4))
 
@@ -592,7 +592,7 @@ def test_closed_connections_are_not_counted():
     async def scenario(client):
         client.protocol.connection_lost(None)
 
-        assert not client.connections.of_client
+        assert not client.connections.count_by_client
 
     run(scenario)
 
