@@ -118,8 +118,7 @@ class TextEncoder:
         loaded.no_padding()
         if tower is None or tower_tokenizer is None:
             return cls(session, loaded)
-        tower_session = open_session(tower, threads, TextEncoderError)
-        return cls(session, loaded, TextTower(tower_session, _load_tokenizer(tower_tokenizer)))
+        return cls(session, loaded, TextTower.from_bytes(tower, tower_tokenizer, threads))
 
     def encode(self, texts: Sequence[str]) -> TextEncoding:
         """Encode texts, one at a time. Embeddings of recent texts are cached.
@@ -192,6 +191,16 @@ class TextTower:
                 f"found a text tower that reads {length} tokens, and a tokenizer that pads to {tokens}; "
                 "expected equal numbers"
             )
+
+    @classmethod
+    def from_bytes(cls, onnx: bytes, tokenizer: bytes, threads: int = 1) -> Self:
+        """Load a text tower; see :meth:`TextEncoder.from_bytes`.
+
+        Raises:
+            TextEncoderError: it cannot be loaded.
+        """
+        session = open_session(onnx, threads, TextEncoderError)
+        return cls(session, _load_tokenizer(tokenizer))
 
     def encode(self, words: str) -> NDArray[np.float32]:
         """Encode a text: float32, (dimension,), of unit length."""

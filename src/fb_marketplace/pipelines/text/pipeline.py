@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.text.embed_texts import (
     report_text_embeddings,
 )
 from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
-from fb_marketplace.pipelines.text.quantization import select_precision
+from fb_marketplace.pipelines.text.quantization import select_dual_precision, select_precision
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 
 
@@ -40,6 +40,20 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["sentence_encoder", "sentence_card"],
                 name="select_precision",
+                tags="fit",
+            ),
+            node(
+                select_dual_precision,
+                [
+                    "dual_text_encoder_fp32",
+                    "dual_tokenizer",
+                    "dual_image_embeddings",
+                    "products",
+                    "splits",
+                    "params:text_encoder",
+                ],
+                ["dual_text_encoder", "dual_text_encoder_card"],
+                name="select_dual_precision",
                 tags="fit",
             ),
             node(

@@ -295,7 +295,7 @@ def create_dual_encoder_pipeline() -> Pipeline:
                 "params:search",
                 [
                     "dual_image_encoder",
-                    "dual_text_encoder",
+                    "dual_text_encoder_fp32",
                     "dual_tokenizer",
                     "dual_encoder_report",
                 ],

@@ -8,9 +8,13 @@ from onnx import numpy_helper
 from support.builders import tiny_text_encoder as tiny
 
 from fb_marketplace.pipelines.text import quantization as module
-from fb_marketplace.pipelines.text.quantization import quantize_int8, select_precision
+from fb_marketplace.pipelines.text.quantization import (
+    quantize_int8,
+    select_dual_precision,
+    select_precision,
+)
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
-from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.encoders.text import TextEncoder, TextTower
 
 TITLES = [" ".join(words) for count in (2, 3) for words in combinations(tiny.WORDS, count)]
 TEXTS = ["red oak chair", "", "a lamp, hardly used, £10", "old bike with a blue frame"]
@@ -149,3 +153,63 @@ def test_quantized_encoder_is_smaller_and_similar(sentences):
     )
     assert (one * other).sum(axis=1).min() > 0.98
     assert quantize_int8(exact.onnx) == small
+
+
+@pytest.fixture
+def choose_tower(store_file, store_features, sentences):
+    """Chooses the precision of a tower, by listings of one photo: the vector of their title."""
+
+    def choose(precision="auto", split="validation"):
+        graph, padded = tiny.tower(size=6), tiny.tokenizer(padded_to=8)
+        tower = TextTower.from_bytes(graph, padded)
+        ids = [f"p{number:02}" for number in range(len(TITLES))]
+        photos = {
+            f"photo of {i}": tower.encode(title) for i, title in zip(ids, TITLES, strict=True)
+        }
+        rows = {"product_id": [*ids, "bare"], "image_id": [*photos, None], "split": split}
+        titles = {"product_id": [*ids, "bare"], "title": [*TITLES, "red"]}
+        return select_dual_precision(
+            store_file("tower", graph),
+            store_file("padded", padded),
+            store_features(photos, "dual_image_embeddings"),
+            pd.DataFrame(titles).sample(frac=1, random_state=0),
+            pd.DataFrame(rows),
+            sentences.model_copy(update={"precision": precision}),
+        )
+
+    return choose
+
+
+def test_int8_tower_with_equal_recall_is_selected(choose_tower, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
+
+    onnx_, card = choose_tower()
+
+    assert onnx_ == with_words(nearly)(tiny.tower(size=6)) != tiny.tower(size=6)
+    assert (card["precision"], card["searches"]) == ("int8", len(TITLES))
+    assert card["recall_at_10"] == {"fp32": 1.0, "int8": 1.0}
+
+
+@pytest.mark.parametrize("spoil", [np.ones_like, lambda table: table * np.nan])
+def test_int8_tower_with_lower_recall_is_rejected(choose_tower, monkeypatch, spoil):
+    monkeypatch.setattr(module, "quantize_int8", with_words(spoil))
+
+    onnx_, card = choose_tower()
+
+    assert onnx_ == tiny.tower(size=6)
+    assert card["recall_at_10"]["int8"] < card["recall_at_10"]["fp32"] == 1
+
+
+def test_tower_without_validation_photos_stays_fp32(choose_tower):
+    onnx_, card = choose_tower(split="train")
+
+    assert onnx_ == tiny.tower(size=6)
+    assert card["searches"] == 0
+
+
+def test_photo_of_another_listing_is_no_hit():
+    queries = np.eye(2, dtype=np.float32)
+    photos = np.concatenate([np.tile(queries[:1], (10, 1)), [[0.5, 0.1]]]).astype(np.float32)
+    owners = np.array([1] * 10 + [0])
+
+    assert module._own_photo_is_hit(queries, photos, owners).tolist() == [False, True]

@@ -14,6 +14,7 @@ from fb_marketplace.pipelines.vision.models.dual_encoders import (
     load_dual_encoder,
     text_tower,
 )
+from fb_marketplace.pipelines.vision.models.timm_networks import short_message
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256, stage_digest
@@ -39,7 +40,7 @@ class ExportedDualEncoder(NamedTuple):
     """Both towers, ONNX, the tokenizer, JSON, and a report."""
 
     image_encoder: bytes
-    text_encoder: bytes
+    text_encoder_fp32: bytes
     tokenizer: bytes
     report: dict[str, Any]
 
@@ -69,10 +70,16 @@ def export_dual_encoder(parameters: SearchParameters) -> ExportedDualEncoder:
     ids = np.array([tokenizer.encode(text).ids for text in EXAMPLES], np.int64)
     photos = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     towers = image_tower(encoder.network), text_tower(encoder.network)
-    graphs = (
-        export_graph(towers[0]),
-        export_graph(towers[1], torch.from_numpy(ids[:2]), IDS, [TEXT_TO_IMAGE_EMBEDDING]),
-    )
+    try:
+        graphs = (
+            export_graph(towers[0]),
+            export_graph(towers[1], torch.from_numpy(ids[:2]), IDS, [TEXT_TO_IMAGE_EMBEDDING]),
+        )
+    except Exception as error:  # each exporter and network has its own errors
+        raise UserError(
+            f"search.dual_encoder: {parameters.dual_encoder} cannot be exported to ONNX "
+            f"({short_message(error)}). Choose another network, with less than 2 GB per tower"
+        ) from error
     with torch.no_grad():
         expected = towers[0](torch.from_numpy(photos))[1], towers[1](torch.from_numpy(ids))
     served = (

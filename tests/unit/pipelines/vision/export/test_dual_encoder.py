@@ -81,7 +81,7 @@ def test_served_text_vectors_equal_those_of_open_clip(exported, network):
     with torch.no_grad():
         expected = network.encode_text(ids, normalize=True).numpy()
     sentences = tiny_text_encoder.graph(), tiny_text_encoder.tokenizer()
-    encoder = TextEncoder.from_bytes(*sentences, exported.text_encoder, exported.tokenizer)
+    encoder = TextEncoder.from_bytes(*sentences, exported.text_encoder_fp32, exported.tokenizer)
 
     text, text_to_image = encoder.encode(TITLES)
 
