@@ -93,6 +93,14 @@ def test_recall_of_titles_is_that_of_the_dual_encoder(run: Run, whole_run: Run) 
     assert with_dual["recall_at_10"] != without["recall_at_10"]
 
 
+def test_zero_shot_categories_are_compared_with_the_classifier(run: Run) -> None:
+    metrics, trained = (run.json(name)["test"] for name in ("zero_shot_metrics", "vision_metrics"))
+
+    assert metrics["top1"]["cases"] == trained["photos_top1"]["cases"]
+    gain = trained["photos_top1"]["value"] - metrics["top1"]["value"]
+    assert metrics["gain_of_classifier"]["value"] == pytest.approx(gain, abs=1e-3)
+
+
 def test_words_search_the_vectors_of_the_dual_encoder(
     run: Run, words_vector: np.ndarray[Any, Any]
 ) -> None:

@@ -18,6 +18,7 @@ from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.leakage import report_leakage
 from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
 from fb_marketplace.pipelines.vision.evaluation.photo_predictions import collect_photo_predictions
+from fb_marketplace.pipelines.vision.evaluation.zero_shot import evaluate_zero_shot
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
 from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
 from fb_marketplace.pipelines.vision.export.dual_encoder import (
@@ -357,6 +358,19 @@ def create_metrics_pipeline() -> Pipeline:
                 ],
                 ["vision_metrics", "vision_per_class"],
                 name="evaluate_vision",
+            ),
+            node(
+                evaluate_zero_shot,
+                [
+                    "dual_image_embeddings",
+                    "dual_text_encoder_fp32",
+                    "dual_tokenizer",
+                    "vision_predictions",
+                    "vision_labels",
+                    EVALUATION,
+                ],
+                "zero_shot_metrics",
+                name="evaluate_zero_shot",
             ),
             node(
                 report_drift,
