@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from fb_marketplace.evaluation.relevance import SAME_ROOT
 from fb_marketplace.parameters.text import BM25Parameters
-from fb_marketplace.pipelines.ranking.composed_queries import make_composed_queries
+from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED, make_composed_queries
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries, sample_queries
@@ -25,6 +26,19 @@ from fb_marketplace_serving.search.listings.listing_features import ListingFeatu
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 
 NO_VECTORS: Final = VectorTable((), np.empty((0, 1), np.float32))
+
+
+class JudgedQueries(NamedTuple):
+    """Candidates of the queries of a split.
+
+    Attributes:
+        all: the candidates of each query.
+        sold: without composed queries, and without the listing that each query looks for, as if it had been
+            sold; only queries for which a listing is relevant.
+    """
+
+    all: list[JudgedCandidates]
+    sold: list[JudgedCandidates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +107,7 @@ class SearchEvaluationData:
 
     def judge_queries(
         self, split: str, bm25: BM25Parameters, max_queries: int, seed: int
-    ) -> list[JudgedCandidates]:
+    ) -> JudgedQueries:
         """Search a split with synthetic and composed queries, and grade the candidates.
 
         Args:
@@ -106,8 +120,12 @@ class SearchEvaluationData:
         queries = make_queries(*tables, split) + make_composed_queries(*tables, split)
         if len(queries) > max_queries:
             queries = sample_queries(queries, max_queries, seed)
-        return judge_candidates(
-            self.corpus(split, bm25), self.query_encoder(), queries, self.labels
+        corpus, encoder = self.corpus(split, bm25), self.query_encoder()
+        known_item = [query for query in queries if query.kind != COMPOSED]
+        sold = judge_candidates(corpus, encoder, known_item, self.labels, is_sold=True)
+        return JudgedQueries(
+            judge_candidates(corpus, encoder, queries, self.labels),
+            [result for result in sold if result.available[SAME_ROOT:].any()],
         )
 
     def _corpus(

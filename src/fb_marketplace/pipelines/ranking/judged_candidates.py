@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.relevance import Grades
+from fb_marketplace.evaluation.relevance import UNRELATED, Grades
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
@@ -44,6 +44,7 @@ def judge_candidates(
     queries: list[SearchQuery],
     labels: tuple[str, ...],
     reduce: Callable[[QueryVectors], QueryVectors] = lambda vectors: vectors,
+    is_sold: bool = False,
 ) -> list[JudgedCandidates]:
     """Search a corpus and grade the candidates.
 
@@ -53,6 +54,7 @@ def judge_candidates(
         queries: the queries.
         labels: category labels of photos.
         reduce: returns the part of each query to search for; all by default. Grades are by the whole query.
+        is_sold: whether the listing that each query looks for, and those of the same item, are hidden.
     """
     store = corpus.indexes.listings
     family = store.features.family
@@ -64,9 +66,15 @@ def judge_candidates(
     with Progress("queries judged", len(queries)) as progress:
         for query in queries:
             vectors = reduce(encoder.encode(query))
-            rows = corpus.rows_without(query.hidden)
-            candidates = collect_candidates(corpus.indexes, vectors, row_mask=rows)
-            best = np.maximum.reduceat(corpus.grades(query)[by_family], starts)
+            rows, mask = corpus.rows_without(query.hidden), None
+            grades = corpus.grades(query)
+            if is_sold:
+                mask = family != family[store.position(query.product_id)]
+                grades[~mask] = UNRELATED
+                visible = store.row_mask(mask)
+                rows = visible if rows is None or visible is None else visible & rows
+            candidates = collect_candidates(corpus.indexes, vectors, mask, rows)
+            best = np.maximum.reduceat(grades[by_family], starts)
             judged.append(
                 JudgedCandidates(
                     query,

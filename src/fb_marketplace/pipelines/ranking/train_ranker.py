@@ -83,8 +83,9 @@ def train_ranker(
 ) -> TrainedRanker:
     """Train the ranker on clicks, or on synthetic queries if there are too few clicks.
 
-    Synthetic queries are made for the listings of the validation split. Clicks are used if they are on
-    listings outside the test split, and their search is not for evaluation, see :func:`evaluation_mask`.
+    Synthetic queries are made for the listings of the validation split, with and without the listing that
+    they look for. Clicks are used if they are on listings outside the test split, and their search is not
+    for evaluation, see :func:`evaluation_mask`.
 
     Args:
         ranking_corpus: the listings.
@@ -131,8 +132,11 @@ def training_data(
         judged = ranking_corpus.judge_queries(
             "validation", bm25, parameters.max_queries, parameters.seed
         )
-        known_item = [result for result in judged if result.query.kind in TRAINING_KINDS]
-        dataset = ranking_dataset(known_item + _composed(judged))
+        # Only with sold listings does the ranker learn how far to trust the category of the first hit.
+        known_item = [
+            result for result in judged.all + judged.sold if result.query.kind in TRAINING_KINDS
+        ]
+        dataset = ranking_dataset(known_item + _composed(judged.all))
         without_composed = ranking_dataset(known_item)
         without_composed.features[:, [FEATURES.index(name) for name in COMPOSED_FEATURES]] = np.nan
     card = {
@@ -201,23 +205,25 @@ def evaluate_ranking(
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see
-        :func:`summarize_queries`, with ``composed``, the same for composed queries (empty without any), and
+        :func:`summarize_queries`, with ``sold``, the same if the listing that a query looks for is hidden;
+        ``composed``, the same for composed queries (empty without any), and
         ``text_to_image``, see :func:`evaluate_text_to_image`. Cases and metrics of the served search are
         added, see :func:`evaluate_served`.
     """
     judged = ranking_corpus.judge_queries("test", bm25, parameters.max_queries, parameters.seed)
     model = Ranker.from_bytes(ranker.read())
-    known_item = [result for result in judged if result.query.kind != COMPOSED]
+    known_item = [result for result in judged.all if result.query.kind != COMPOSED]
     queries = evaluate_queries(known_item, model)
+    sold = evaluate_queries(judged.sold, model)
     titles = [
         (query.product_id, query.group, query.words)
-        for query in (candidates.query for candidates in judged)
+        for query in (candidates.query for candidates in judged.all)
         if query.kind == "title"
     ]
     corpus = ranking_corpus.corpus("test", bm25)
     served = evaluate_served(ranking_corpus, corpus, model, relevance_model, parameters, relevance)
     composed = _evaluate_composed(
-        _composed(judged),
+        _composed(judged.all),
         model,
         Ranker.from_bytes(ranker_without_composed.read()),
         corpus,
@@ -230,6 +236,7 @@ def evaluate_ranking(
             "listings": len(corpus.indexes.listings),
             "text_to_image": text_to_image,
             "searches": summarize_queries(queries, parameters),
+            "sold": summarize_queries(sold, parameters) if len(sold) else {},
             COMPOSED: summarize_queries(composed, parameters).get(COMPOSED, {})
             if len(composed)
             else {},

@@ -9,7 +9,7 @@ WITH_WORDS = ("title", "short", "paraphrase", "both")
 
 @pytest.fixture(scope="module")
 def searched(stored_market, weighing):
-    return {side: stored_market.judge_queries(side, weighing, 1000, 0) for side in SIDES}
+    return {side: stored_market.judge_queries(side, weighing, 1000, 0).all for side in SIDES}
 
 
 def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_tables, weighing):
@@ -54,6 +54,24 @@ def test_hidden_photos_are_excluded(stored_market, searched, market_tables, weig
             assert visible
             assert not visible & hidden
     assert asked_of_copies
+
+
+def test_sold_listings_are_no_candidates(stored_market, searched, weighing):
+    for side, result in searched.items():
+        sold = stored_market.judge_queries(side, weighing, 1000, 0).sold
+        store = stored_market.corpus(side, weighing).indexes.listings
+        family = store.features.family
+
+        assert {item.query for item in sold} < {item.query for item in result}
+        assert {item.query.kind for item in sold} >= set(WITH_WORDS)
+        for item in sold:
+            own = family[store.position(item.query.product_id)]
+            assert own not in item.families
+            assert not (family[store.listing_of_row[item.candidates.row]] == own)[
+                item.candidates.row >= 0
+            ].any()
+            assert item.available[-1] == 0 < item.available[1:].sum()
+            assert item.grades.max(initial=0) <= 2
 
 
 def test_queried_listing_is_findable_without_the_photo(searched):

@@ -64,8 +64,9 @@ def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, m
     assert {item.query.kind for item in dataset} == {*KINDS, COMPOSED} - {"paraphrase"}
     assert {item.query.kind for item in without} == set(KINDS) - {"paraphrase"}
     every = stored_market.judge_queries("validation", weighing, 1000, 0)
-    paraphrases = sum(item.query.kind == "paraphrase" for item in every)
-    assert card["searches"] == len(dataset) == len(every) - paraphrases
+    judged = every.all + every.sold
+    paraphrases = sum(item.query.kind == "paraphrase" for item in judged)
+    assert card["searches"] == len(dataset) == len(judged) - paraphrases
     assert paraphrases > 0
     assert card["candidates"] == sum(len(item.candidates) for item in dataset)
 
@@ -108,6 +109,7 @@ def test_each_query_is_evaluated_once_per_method(measured):
 
     assert set(searches["kind"]) == {*KINDS, COMPOSED}
     assert measured.metrics["searches"].keys() == {*KINDS, "all"}
+    assert measured.metrics["sold"].keys() == {*KINDS, "all"}
     everywhere = {"ranker", "fusion", "random"}
     by_words, by_photo = {"bm25", "text", "text_to_image"}, {"image"}
     for kind, sources in {

@@ -155,7 +155,7 @@ def teach(market, weighing):
 @pytest.fixture(scope="module")
 def gain_of_length(market, weighing):
     """Return the mean score gain of long descriptions."""
-    (result, *_) = market.judge_queries("test", weighing, 1000, 0)
+    (result, *_) = market.judge_queries("test", weighing, 1000, 0).all
 
     def gain(model):
         scores = Ranker.from_bytes(model).scores(result.features)

@@ -19,6 +19,9 @@ from fb_marketplace_serving.search.tokenizer import words
 FEEDBACK_DOCS: Final = 20
 """Number of top candidates that vote for the query's category and price (pseudo-relevance feedback)."""
 
+FIRST_HITS: Final = 10
+"""Number of top results of a source that vote for the query's category, the first ones most."""
+
 FEATURES: Final = (
     *(f"{source}_similarity" for source in SOURCES),
     *(f"{source}_reciprocal_rank" for source in SOURCES),
@@ -30,6 +33,8 @@ FEATURES: Final = (
     "image_similarity_gap",
     "voted_category",
     "voted_path",
+    *(f"{source}_voted_category" for source in SOURCES),
+    *(f"{source}_voted_path" for source in SOURCES),
     "price_ratio",
     "has_price",
     "distance_km",
@@ -60,6 +65,8 @@ DESCRIPTIONS: Final = {
     "image_similarity_gap": "photo similarity, less the best",
     "voted_category": "category of the top candidates",
     "voted_path": "category path of the top candidates",
+    **{f"{source}_voted_category": f"category of the first by {source}" for source in SOURCES},
+    **{f"{source}_voted_path": f"category path of the first by {source}" for source in SOURCES},
     "price_ratio": "price relative to the top candidates",
     "has_price": "has a price",
     "distance_km": "distance",
@@ -103,6 +110,10 @@ def compute_features(
         columns[f"{source}_similarity"] = similarity
     for source, ranks in candidates.rank.items():
         columns[f"{source}_reciprocal_rank"] = (ranks > 0) / np.maximum(ranks, 1)
+        first = np.flatnonzero((ranks > 0) & (ranks <= FIRST_HITS))
+        votes = 1 / (1 + ranks[first])
+        columns[f"{source}_voted_category"] = _vote_shares(root, first, votes)
+        columns[f"{source}_voted_path"] = _vote_shares(path, first, votes)
     if "bm25" in candidates.similarity:
         bm25 = candidates.similarity["bm25"]
         columns["bm25_share_of_best"] = bm25 / max(float(bm25.max(initial=0)), 1e-6)

@@ -103,6 +103,16 @@ def test_each_feature_matches_its_name(catalogue):
         "photo_category": [0.7, 0.7, 0.2, 0.7],
         "voted_category": [(0.1 + 0.2) / 0.6, (0.4 + 0.2) / 0.9, 0, (0.4 + 0.1) / 0.8],
         "voted_path": [0.2 / 0.6, 0, 0, 0.4 / 0.8],
+        # Own votes do not count: the votes of the ranks are 1/2, 1/4 and 1/3, or 1/2 and 1/3.
+        "bm25_voted_category": [
+            (1 / 3) / (1 / 4 + 1 / 3),
+            (1 / 2 + 1 / 3) / (1 / 2 + 1 / 4 + 1 / 3),
+            0,
+            (1 / 2) / (1 / 2 + 1 / 4),
+        ],
+        "image_voted_category": [0, 0.6, 0, 0.6],
+        "bm25_voted_path": [(1 / 3) / (1 / 4 + 1 / 3), 0, 0, (1 / 2) / (1 / 2 + 1 / 4)],
+        "image_voted_path": [0, 0, 0, (1 / 2) / (1 / 2 + 1 / 3)],
         "price_ratio": [np.log(10 / middle), np.log(40 / middle), np.nan, np.nan],
         "has_price": [1, 1, 0, 1],
         "distance_km": [0, 35.6, np.nan, np.nan],
@@ -114,6 +124,7 @@ def test_each_feature_matches_its_name(catalogue):
     }
     for source in ("text", "text_to_image", "multimodal"):
         expected |= {f"{source}_similarity": nothing, f"{source}_reciprocal_rank": nothing}
+        expected |= {f"{source}_voted_category": nothing, f"{source}_voted_path": nothing}
     assert expected.keys() == set(FEATURES)
     for name in FEATURES:
         np.testing.assert_allclose(result[name], expected[name], atol=0.3 if "km" in name else 1e-6)
