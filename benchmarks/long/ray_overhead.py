@@ -43,7 +43,8 @@ def main() -> None:
                 )
     for number, name in enumerate(("read_photos", "cleaning")):
         local, ray = (
-            statistics.median(one[number] for one in seconds[engine]) for engine in ("local", "ray")
+            statistics.median(times[number] for times in seconds[engine])
+            for engine in ("local", "ray")
         )
         print(f"{name}: Ray takes {ray / local - 1:+.1%}")
 

@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import site
+import venv
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import compose_cluster, machines, ray_cluster, ray_work
+from support import compose_cluster, machines, ray_cluster, ray_training, ray_work
 from support.kedro_project import BIN, PROJECT, Run
+from support.killed_runs import copy_lake
 
 WORKERS = os.environ.get("RAY_WORKERS", "")
 
@@ -31,6 +34,10 @@ def report() -> dict[str, Any]:
     printed = ray_cluster.beside_head(
         *(WORKERS, str(BIN / "python"), ray_work.__file__), environment=_with_tests_on_path()
     )
+    return _report(printed)
+
+
+def _report(printed: str) -> dict[str, Any]:
     # Ray may print messages after it.
     (line,) = [line for line in printed.splitlines() if line.startswith("{")]
     result: dict[str, Any] = json.loads(line)
@@ -97,6 +104,72 @@ def test_run_with_killed_workers_has_the_digests_of_a_local_run(
     for name in DIGESTS:
         expected, actual = whole_run.json(name), place.json(name, version)
         assert actual.get("digest", actual) == expected.get("digest", expected), name
+
+
+@pytest.fixture(scope="module")
+def trainer_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of an environment that has Ray and the libraries of the project, but not its code."""
+    folder = tmp_path_factory.mktemp("trainers")
+    venv.create(folder, symlinks=True)
+    spec = find_spec("ray")
+    assert spec is not None
+    assert spec.origin is not None
+    (packages,) = folder.glob("lib/python*/site-packages")
+    paths = [*site.getsitepackages(), str(Path(spec.origin).parents[1])]
+    (packages / "project.pth").write_text("\n".join(paths))
+    return str(folder / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def trainings(trainer_python: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of ``ray_training``."""
+    folder = str(tmp_path_factory.mktemp("trainings"))
+    printed = ray_cluster.beside_head(
+        *(WORKERS, str(BIN / "python"), ray_training.__file__, folder, trainer_python),
+        environment=_with_tests_on_path(),
+    )
+    return _report(printed)
+
+
+@pytest.mark.slow
+def test_two_workers_are_as_accurate_as_one_process(trainings: dict[str, Any]) -> None:
+    first, *_, last = zip(*trainings["one_process"], strict=True)
+
+    assert min(last) > max(first), "nothing was learned"
+    assert min(last) <= trainings["two_workers"][-1] <= max(last)
+
+
+@pytest.mark.slow
+def test_training_resumes_after_a_worker_is_killed(trainings: dict[str, Any]) -> None:
+    assert trainings["killed_in"] == ray_training.STATE, "it was to be killed in epoch 2"
+    assert trainings["after_kill"] == trainings["two_workers"]
+    assert not trainings["epoch_1_trained_again"]
+    assert trainings["differing"] == []
+
+
+@pytest.mark.slow
+def test_trials_on_workers_are_those_of_one_process(
+    whole_run: Run, trainer_python: str, tmp_path: Path
+) -> None:
+    """Two at a time: Optuna's first ten suggestions do not depend on results."""
+    conf = whole_run.place.clone / "conf"
+    shutil.copytree(conf / "test", conf / "ray_tune", dirs_exist_ok=True)
+    compute = {"engine": "ray", "ray": {"train": {"workers": 2, "python": trainer_python}}}
+    (conf / "ray_tune" / "compute.yml").write_text(json.dumps(compute))
+    options = ("--pipeline=tune", "--params=tune.trials=3")
+    with (
+        copy_lake(whole_run.place, tmp_path) as local,
+        copy_lake(whole_run.place, tmp_path / "ray") as place,
+    ):
+        expected = local.read("tuning_trials", local.run(*options, recompute=False))
+        ray_cluster.beside_head(
+            *(WORKERS, str(BIN / "kedro"), "run", "--env=ray_tune", *options),
+            environment=place.environment,
+            cwd=place.clone,
+        )
+        actual = place.read("tuning_trials", max(place.records()))
+
+    assert actual == expected
 
 
 def run_services(local: Run, folder: Path, *faults: str) -> dict[str, Any]:

@@ -88,7 +88,16 @@ def error_of(function: object, shard: object, expected: type[Exception]) -> str:
 
 def main() -> None:
     """Work on all cases."""
-    use_engine(RayEngine(shards_per_core=2, memory_per_task=100_000_000, max_retries=2))
+    train = {
+        "workers": 0,
+        "cpus_per_worker": 1,
+        "use_gpu": False,
+        "python": None,
+        "max_failures": 0,
+    }
+    use_engine(
+        RayEngine(shards_per_core=2, memory_per_task=100_000_000, max_retries=2, train=train)
+    )
     drawn: list[int] = []
 
     def source() -> object:

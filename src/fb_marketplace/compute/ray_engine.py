@@ -1,20 +1,24 @@
 """Work in shards as tasks on a Ray cluster."""
 
+import logging
 import math
 import os
 import pickle
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from fb_marketplace.compute.isolation import Isolation, Isolator, LostProcessError
+from fb_marketplace.compute.library_versions import check_versions, versions_of
+from fb_marketplace.compute.ray_train import LIBRARIES as TRAIN_LIBRARIES
+from fb_marketplace.compute.ray_train import LOCK as TRAIN_LOCK
+from fb_marketplace.compute.ray_train import TrainResources, train
 from fb_marketplace.compute.shards import IsolatedProcess
 from fb_marketplace.errors import UserError
 
@@ -26,8 +30,7 @@ LIBRARIES: Final = (
 )
 """Libraries whose version may change a result. Workers must have those of the driver."""
 
-MISSING: Final = "none"
-"""Version of a library that is not installed."""
+LOCK: Final = "ray.lock"
 
 CONNECT_TIMEOUT_S: Final = 20
 
@@ -36,6 +39,8 @@ REQUEST_TIMEOUT: Final = "RAY_gcs_server_request_timeout_seconds"
 """Environment variables that Ray reads when it is imported."""
 
 _CORES_INTERVAL_S: Final = 10.0
+
+logger = logging.getLogger(__name__)
 
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
@@ -47,13 +52,20 @@ class RayEngine:
     the lake under the same URLs, and their own credentials of the bucket.
     """
 
-    def __init__(self, shards_per_core: int, memory_per_task: int, max_retries: int) -> None:
+    def __init__(
+        self,
+        shards_per_core: int,
+        memory_per_task: int,
+        max_retries: int,
+        train: Mapping[str, Any],
+    ) -> None:
         """Check that Ray and the address of a cluster are present.
 
         Args:
             shards_per_core: tasks to submit at a time, per core of the cluster.
             memory_per_task: bytes that Ray reserves for a task.
             max_retries: retries of a task whose worker was lost.
+            train: the fields of :class:`TrainResources`.
 
         Raises:
             UserError: one of them is missing.
@@ -70,6 +82,17 @@ class RayEngine:
         self._shards_per_core, self._max_retries = shards_per_core, max_retries
         self._options = {"num_cpus": 1, "memory": memory_per_task, "max_retries": max_retries}
         self._limit, self._limit_time = 0, -math.inf
+        self._train = TrainResources(**train)
+
+    @property
+    def train_workers(self) -> int:
+        """Number of processes that train a network, and of trials at a time."""
+        return self._train.workers
+
+    @property
+    def train_device(self) -> str:
+        """Type of their device."""
+        return "cuda" if self._train.use_gpu else "cpu"
 
     def map(
         self,
@@ -84,7 +107,7 @@ class RayEngine:
             UserError: the cluster does not answer, or a task lost its worker or machine in all attempts.
         """
         ray = self._connect()
-        work = ray.put(_Work(function, sink, _versions()))
+        work = ray.put(_Work(function, sink, versions_of(LIBRARIES), LOCK))
         task = ray.remote(_run).options(**self._options)
         isolated_task = ray.remote(_run_isolated).options(**self._options)
         pending: dict[Any, Any] = {}
@@ -111,13 +134,69 @@ class RayEngine:
             yield from isolator.work(run_alone, shard)
 
         try:
-            for shard in shards:
-                pending[task.remote([work], shard)] = shard
-                while len(pending) >= self._max_pending(ray):
+            with self._describe_losses(ray):
+                for shard in shards:
+                    pending[task.remote([work], shard)] = shard
+                    while len(pending) >= self._max_pending(ray):
+                        yield from results()
+                while pending:
                     yield from results()
-            while pending:
-                yield from results()
-            yield from isolator.rejections()
+                yield from isolator.rejections()
+        finally:
+            for reference in pending:
+                ray.cancel(reference)
+
+    def train(self, loop: Callable[[], Any]) -> None:
+        """Call a function in each process of a group; again in all of them if one is lost.
+
+        Raises:
+            UserError: the cluster does not answer, or the training failed in all attempts.
+        """
+        ray = self._connect()
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if cores < self._train.cpus:
+            logger.warning(
+                "The training waits for %d cores; the cluster has %d. Add machines, or lower "
+                "compute.ray.train.workers or cpus_per_worker.",
+                *(self._train.cpus, cores),
+            )
+        task = ray.remote(train).options(
+            num_cpus=0, max_retries=self._max_retries, **self._train.options
+        )
+        reference = task.remote(loop, self._train, versions_of(TRAIN_LIBRARIES))
+        try:
+            with self._describe_losses(ray):
+                ray.get(reference)
+        except BaseException:
+            # Its processes end with it.
+            ray.cancel(reference, force=True)
+            raise
+
+    def start_trials(self, function: Callable[[Any], Any]) -> Callable[[Any], Callable[[], Any]]:
+        """Return a function that starts a task on a value and returns a function that waits for its result.
+
+        Args:
+            function: a picklable function of a value. It is sent to the cluster once.
+        """
+        ray = self._connect()
+        work = ray.put(_Work(function, None, versions_of(TRAIN_LIBRARIES), TRAIN_LOCK))
+        task = ray.remote(_run).options(
+            num_cpus=self._train.cpus_per_worker,
+            max_retries=self._max_retries,
+            **self._train.options,
+        )
+
+        def wait(reference: Any) -> Any:
+            with self._describe_losses(ray):
+                return ray.get(reference)
+
+        return lambda value: partial(wait, task.remote([work], value))
+
+    @contextmanager
+    def _describe_losses(self, ray: Any) -> Iterator[None]:
+        """Raise a UserError for a task that has lost its worker or machine in all attempts."""
+        try:
+            yield
         except (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.OutOfMemoryError,
@@ -128,9 +207,6 @@ class RayEngine:
                 f"A task lost its Ray worker or machine {self._max_retries + 1} times: {error}. See the "
                 "logs of the workers, and raise compute.ray.memory_per_task if memory was short."
             ) from error
-        finally:
-            for reference in pending:
-                ray.cancel(reference)
 
     def _connect(self) -> Any:
         # Ray's default is to retry without bound if memory is short.
@@ -184,40 +260,16 @@ def _with_sink(
 
 @dataclass(frozen=True)
 class _Work:
-    """A function, its sink, and the driver's versions of libraries."""
+    """A function, its sink, the driver's versions of libraries, and the workers' lock file."""
 
     function: Callable[[Any], Any]
     sink: Callable[[Any], Any] | None
     versions: Mapping[str, str]
+    lock: str
 
     def __call__(self, shard: Any) -> Any:
         result = self.function(shard)
         return self.sink(result) if self.sink else result
-
-    def check_versions(self) -> None:
-        """Check that this process has the driver's libraries.
-
-        Raises:
-            UserError: a version differs.
-        """
-        versions = _versions()
-        different = {
-            name: expected for name, expected in self.versions.items() if versions[name] != expected
-        }
-        if not different:
-            return
-        lacks = [f"{name}=={versions[name]}" for name in different if different[name] == MISSING]
-        differences = (
-            f"{name} {versions[name]} instead of {expected}" for name, expected in different.items()
-        )
-        remedy = (
-            f"Run `pip install {' '.join(lacks)}` in the driver's environment."
-            if lacks
-            else "Install ray.lock in the environment of the workers."
-        )
-        raise UserError(
-            f"A Ray worker has {', '.join(differences)}. Results could differ. {remedy}"
-        )
 
 
 _loaded: dict[str, _Work] = {}
@@ -262,20 +314,9 @@ def _load_work(references: list[Any]) -> _Work:
     if reference.hex() not in _loaded:
         _loaded.clear()
         work = ray.get(reference)
-        work.check_versions()
+        check_versions(work.versions, work.lock)
         _loaded[reference.hex()] = work
     return _loaded[reference.hex()]
-
-
-def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in LIBRARIES}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return MISSING
 
 
 def _check_head(address: str) -> None:

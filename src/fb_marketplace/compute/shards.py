@@ -59,6 +59,14 @@ class PerProcess(Generic[Value]):
 class Engine(Protocol):
     """Workers of another machine."""
 
+    @property
+    def train_workers(self) -> int:
+        """Number of processes that train a network, and of trials at a time; 0: none."""
+
+    @property
+    def train_device(self) -> str:
+        """Type of their device, ``cpu`` or ``cuda``."""
+
     def map(
         self,
         function: Callable[[Any], Any],
@@ -68,6 +76,14 @@ class Engine(Protocol):
     ) -> Iterator[Any]:
         """Yield the result of each shard, after the sink, in any order."""
 
+    def train(self, loop: Callable[[], Any]) -> None:
+        """Call a function in each process of a group; again in all of them if one is lost."""
+
+    def start_trials(
+        self, function: Callable[[Any], Result]
+    ) -> Callable[[Any], Callable[[], Result]]:
+        """Return a function that starts the work on a value and returns a function that waits for it."""
+
 
 _engine: Engine | None = None
 
@@ -76,6 +92,11 @@ def use_engine(engine: Engine | None) -> None:
     """Set the engine of this process; None for the cores of this machine."""
     global _engine  # noqa: PLW0603 - only a run's configuration knows the engine
     _engine = engine
+
+
+def current_engine() -> Engine | None:
+    """Return the engine of this process."""
+    return _engine
 
 
 def map_shards(

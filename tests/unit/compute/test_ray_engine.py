@@ -13,7 +13,8 @@ from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.ray_engine import RayEngine
 from fb_marketplace.errors import UserError
 
-OPTIONS = {"shards_per_core": 2, "memory_per_task": 0, "max_retries": 5}
+TRAIN = {"workers": 2, "cpus_per_worker": 1, "use_gpu": False, "python": None, "max_failures": 3}
+OPTIONS = {"shards_per_core": 2, "memory_per_task": 0, "max_retries": 5, "train": TRAIN}
 
 
 @pytest.mark.parametrize(
@@ -26,24 +27,6 @@ def test_missing_requirement_is_named(monkeypatch, spec, address, expected):
 
     with pytest.raises(UserError, match=expected):
         RayEngine(**OPTIONS)
-
-
-def test_worker_with_other_libraries_is_rejected():
-    versions = ray_engine._versions()
-    work = ray_engine._Work(str, None, versions | {"pillow": "1.0"})
-
-    ray_engine._Work(str, None, versions).check_versions()
-    with pytest.raises(UserError, match=r"pillow .* instead of 1\.0.*ray\.lock"):
-        work.check_versions()
-
-
-def test_library_that_only_workers_have_is_named(monkeypatch):
-    monkeypatch.setattr(ray_engine, "_version", lambda _: "9.0")
-    versions = dict.fromkeys(ray_engine.LIBRARIES, "9.0") | {"pillow-heif": "none"}
-    work = ray_engine._Work(str, None, versions)
-
-    with pytest.raises(UserError, match=r"pip install pillow-heif==9\.0` in the driver"):
-        work.check_versions()
 
 
 class NodeDiedError(Exception):

@@ -5,14 +5,17 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from fb_marketplace.compute.shards import current_engine
 from fb_marketplace.errors import UserError
 from fb_marketplace.ml.objective import Objective
 from fb_marketplace.observability.progress import Progress, hide_progress
@@ -69,6 +72,9 @@ def run_studies(
     Each study stops after its trials, or at its timeout. Ctrl+C ends all studies after the current trial, a
     second Ctrl+C ends the run. Stored trials are not computed again.
 
+    An engine with n training workers works on n trials at a time. A suggestion then knows the results of
+    all trials but the last n - 1, so the values depend on n, but not on which trial is ready first.
+
     Args:
         ranker_objective: parameters of the ranker.
         head_objective: parameters of the linear probe.
@@ -95,6 +101,21 @@ def run_studies(
     return [study for study in studies if study.trials]
 
 
+class _Suggestion(NamedTuple):
+    """Values to try, and Optuna's trial of them; None for the current values."""
+
+    values: Values
+    trial: Any = None
+
+
+class _PendingTrial(NamedTuple):
+    """Values that are tried, whether their cases are stored, and a function that waits for the cases."""
+
+    suggestion: _Suggestion
+    is_stored: bool
+    wait: Callable[[], NDArray[np.float64]]
+
+
 def _run_study(
     objective: Objective,
     space: SearchSpace,
@@ -105,11 +126,23 @@ def _run_study(
     section, deadline = objective.section, time.monotonic() + parameters.timeout_s
     folder = work.under(f"tuning-{make_key(section, objective.key)[:16]}")
     stored, sampler = set(folder.names()), _Sampler(objective.current, space, parameters.seed)
+    max_pending, start = _start_trials(objective)
     trials: list[Trial] = []
+    pending: deque[_PendingTrial] = deque()
     with Progress(f"trials of {section}", parameters.trials) as progress:
+
+        def complete() -> None:
+            # In the order of their start: it decides which values are tried next.
+            suggestion, is_stored, wait = pending.popleft()
+            trials.append(Trial(suggestion.values, wait()))
+            sampler.tell(suggestion, trials[-1].score)
+            best = max(trial.score for trial in trials)
+            note = f"{objective.metric} {best:.4f}, at first {trials[0].score:.4f}"
+            progress.advance(1, note, reused=is_stored)
+
         for number in range(parameters.trials):
-            values = sampler.suggest() if number else sampler.current
-            candidate = _with_values(objective.current, values)
+            suggestion = sampler.suggest() if number else _Suggestion(sampler.current)
+            candidate = _with_values(objective.current, suggestion.values)
             name = f"{make_key(candidate.model_dump_json())[:16]}.json"
             if name not in stored and (
                 is_stopped.is_set() or (number and time.monotonic() > deadline)
@@ -121,34 +154,46 @@ def _run_study(
                     *(section, reason, number, parameters.trials),
                 )
                 break
+            wait = (
+                partial(_read_cases, folder, name)
+                if name in stored
+                else partial(_store_cases, folder, name, suggestion.values, start(candidate))
+            )
+            pending.append(_PendingTrial(suggestion, name in stored, wait))
             try:
-                cases = _evaluate(objective, candidate, values, folder, name, name in stored)
+                # The current values alone: without their result, there is no search.
+                while len(pending) >= (max_pending if number else 1):
+                    complete()
             except UserError as error:
                 if number:
                     raise
                 logger.warning("%s is not tuned: %s", section, error)
                 break
-            trials.append(Trial(values, cases))
-            sampler.tell(trials[-1].score)
-            best = max(trial.score for trial in trials)
-            note = f"{objective.metric} {best:.4f}, at first {trials[0].score:.4f}"
-            progress.advance(1, note, reused=name in stored)
+        while pending:
+            complete()
     return Study(objective, trials, parameters.trials)
 
 
-def _evaluate(
+def _start_trials(
     objective: Objective,
-    candidate: Parameters,
-    values: Values,
-    folder: CheckpointDir,
-    name: str,
-    is_stored: bool,
+) -> tuple[int, Callable[[Parameters], Callable[[], NDArray[np.float64]]]]:
+    """Return the number of trials at a time, and a function that starts one and returns its wait."""
+    engine = current_engine()
+    if engine and engine.train_workers:
+        return engine.train_workers, engine.start_trials(objective.evaluate)
+    return 1, partial(partial, objective.evaluate)
+
+
+def _read_cases(folder: CheckpointDir, name: str) -> NDArray[np.float64]:
+    return np.asarray(json.loads(folder.read(name))["cases"], np.float64)
+
+
+def _store_cases(
+    folder: CheckpointDir, name: str, values: Values, wait: Callable[[], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Return the metric of each case, from the stored trial if there is one."""
-    if is_stored:
-        return np.asarray(json.loads(folder.read(name))["cases"], np.float64)
+    """Wait for the metric of each case, and store it."""
     with hide_progress():
-        cases = objective.evaluate(candidate)
+        cases = wait()
     content = {"parameters": dict(values), "cases": cases.tolist()}
     folder.write(name, json.dumps(content).encode())
     return cases
@@ -179,20 +224,20 @@ class _Sampler:
             direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed)
         )
         self._first_trial = optuna.trial.create_trial
-        self._suggestion: Any = None
 
-    def suggest(self) -> Values:
+    def suggest(self) -> _Suggestion:
         """Return the next values, with four digits, so that they are the same when they are typed."""
-        self._suggestion = self._study.ask(self._distributions)
-        return {
+        trial = self._study.ask(self._distributions)
+        values = {
             name: float(f"{value:.4g}") if isinstance(value, float) else value
-            for name, value in self._suggestion.params.items()
+            for name, value in trial.params.items()
         }
+        return _Suggestion(values, trial)
 
-    def tell(self, score: float) -> None:
-        """Add the score of the last suggestion; before the first one, the score of the current values."""
-        if self._suggestion:
-            self._study.tell(self._suggestion, score)
+    def tell(self, suggestion: _Suggestion, score: float) -> None:
+        """Add the score of a suggestion, or of the current values."""
+        if suggestion.trial:
+            self._study.tell(suggestion.trial, score)
         elif all(
             self._distributions[name]._contains(value) for name, value in self.current.items()
         ):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fb_marketplace.compute.training_group import TrainingGroup
 from fb_marketplace.parameters.vision import AugmentationParameters
 from fb_marketplace.pipelines.vision.data.augmentation import augment
 from fb_marketplace.storage.keyed_table import Table
@@ -86,7 +87,13 @@ class PhotoDataset(Dataset[Batch]):
 class BatchSampler(Sampler[list[SampleRef]]):
     """Batches of an epoch; the order depends on seed and epoch only."""
 
-    def __init__(self, photos: int, batch_size: int, seed: int | None) -> None:
+    def __init__(
+        self,
+        photos: int,
+        batch_size: int,
+        seed: int | None,
+        group: TrainingGroup = TrainingGroup(),  # noqa: B008 - immutable
+    ) -> None:
         """Create the sampler.
 
         Args:
@@ -94,10 +101,12 @@ class BatchSampler(Sampler[list[SampleRef]]):
             batch_size: photos per batch.
             seed: seed of the shuffle. None keeps the order and the incomplete last batch. With a seed, an
                 incomplete last batch is dropped: batch normalization over one or two photos does harm.
+            group: the processes that share each batch.
         """
         super().__init__()
         self.epoch = 0
         self._photos, self._batch_size, self._seed = photos, min(batch_size, photos), seed
+        self._group = group
 
     def __len__(self) -> int:
         full, rest = divmod(self._photos, self._batch_size)
@@ -109,7 +118,8 @@ class BatchSampler(Sampler[list[SampleRef]]):
             np.random.default_rng([self._seed, self.epoch]).shuffle(order)
         for batch in range(len(self)):
             cut = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [SampleRef(self.epoch, int(position)) for position in cut]
+            own = cut[self._group.part(len(cut))]
+            yield [SampleRef(self.epoch, int(position)) for position in own]
 
 
 def make_loader(dataset: PhotoDataset, batches: BatchSampler, workers: int) -> "DataLoader[Batch]":

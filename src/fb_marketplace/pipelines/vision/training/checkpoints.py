@@ -22,11 +22,14 @@ class TrainingState(NamedTuple):
         network: the network that the optimizer changes.
         average: the moving average of its weights.
         optimizer: the optimizer with its moments.
+        forward: the network as a function of scaled photos to path logits; in a group of processes, its
+            gradients are averaged over the group.
     """
 
     network: Network
     average: torch.optim.swa_utils.AveragedModel
     optimizer: torch.optim.Optimizer
+    forward: torch.nn.Module
 
 
 def to_bytes(state: TrainingState, metadata: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+from fb_marketplace.compute.shards import current_engine
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.vision import NOT_IN_TRAINING, VisionParameters
 from fb_marketplace.pipelines.vision.data.task import (
@@ -213,7 +214,7 @@ def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameter
     """Return a key of everything that the weights of the epochs depend on, and of nothing else."""
     from fb_marketplace.pipelines.vision.training.device import best_device, computes_in_bf16
 
-    device = best_device()
+    device, engine = best_device(), current_engine()
     recipe = parameters.model_dump(mode="json", exclude=set(NOT_IN_TRAINING))
     recipe |= {
         "weights": origin_of_weights(parameters),
@@ -226,6 +227,13 @@ def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameter
         "precision": computes_in_bf16(device, parameters.fine_tuning.precision),
         "device": device.type,
     }
+    if engine and engine.train_workers:
+        # The driver does not know which hardware the workers have.
+        recipe["fine_tuning"] |= {
+            "precision": parameters.fine_tuning.precision,
+            "device": engine.train_device,
+            "processes": engine.train_workers,
+        }
     stage = stage_digest("fine_tuning", REVISION, None, LIBRARIES)
     return make_key(stage, head, json.dumps([recipe, digests], sort_keys=True))[:16]
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from fb_marketplace.compute.training_group import training_group
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.augmentation import sample_mixup_share
@@ -36,36 +37,46 @@ def train_epoch(
 ) -> dict[str, float]:
     """Train one epoch.
 
-    Randomness depends on seed and epoch only, so an interrupted epoch can be repeated.
+    Randomness depends on seed, epoch and rank only, so an interrupted epoch can be repeated. A group of
+    processes takes the steps of one process: each process has its part of every batch.
 
     Returns:
         The mean ``training_loss`` and the last ``learning_rate``.
     """
-    config, network = parameters.fine_tuning, state.network
-    network.train()
+    config, processes = parameters.fine_tuning, training_group()
+    state.network.train()
     compute_loss = _make_batch_loss(task, state, parameters)
     classes = torch.from_numpy(task.classes).to(best_device())
-    torch.manual_seed(parameters.seed * 100_003 + epoch)
+    # Each rank has other dropout, as the photos of one process have.
+    torch.manual_seed(parameters.seed * 100_003 + epoch + processes.rank * 1_000_003)
     generator = np.random.default_rng([parameters.seed, epoch, 1])
     losses, correct, seen, factor = [], 0.0, 0, 0.0
     steps = len(batches) * config.epochs
-    photos = len(batches) * min(config.batch_size, len(task.rows))
+    batch_size = min(config.batch_size, len(task.rows))
+    photos = len(batches) * batch_size
     with Progress(f"photos of epoch {epoch} of {config.epochs}", photos) as progress:
         for step, batch in enumerate(batches):
             step_of_training = (epoch - 1) * len(batches) + step
             factor = learning_rate_at(step_of_training, steps, config.warmup_fraction)
             for group in state.optimizer.param_groups:
                 group["lr"] = group["max_lr"] * factor
-            loss, predicted = _forward(state, batch, compute_loss, generator, parameters)
-            _step(state, loss, config.max_gradient_norm)
-            losses.append(loss.item())
+            mixup = _sample_mixup(generator, batch_size, config.mixup)
+            loss, predicted = _forward(state, batch, compute_loss, mixup, config.precision)
+            # The mean over the group weighs all processes equally, not all photos.
+            share = len(batch.positions) / batch_size
+            _step(state, loss * (share * processes.size), config.max_gradient_norm)
+            losses.append(loss.item() * share)
             correct += float((predicted == classes[batch.positions.to(predicted.device)]).sum())
             seen += len(batch.positions)
-            mean_loss = np.mean(losses[-DISPLAYED_STEPS:])
+            mean_loss = np.mean(losses[-DISPLAYED_STEPS:]) * processes.size
             progress.advance(
                 len(batch.positions), f"loss {mean_loss:.3f}, accuracy {correct / seen:.3f}"
             )
-    return {"training_loss": float(np.mean(losses)), "learning_rate": config.learning_rate * factor}
+    loss_of_steps = processes.sum(np.asarray(losses))
+    return {
+        "training_loss": float(np.mean(loss_of_steps)),
+        "learning_rate": config.learning_rate * factor,
+    }
 
 
 def learning_rate_at(step: int, steps: int, warmup_fraction: float) -> float:
@@ -76,26 +87,34 @@ def learning_rate_at(step: int, steps: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+def _sample_mixup(
+    generator: np.random.Generator, batch_size: int, alpha: float
+) -> tuple[float, torch.Tensor]:
+    """Return the mixup weight of a batch, and the partner of each photo in the part of this process."""
+    share, order = sample_mixup_share(generator, alpha), generator.permutation(batch_size)
+    # Partners are photos of the same process: their ranks in its part of the order.
+    own = order[training_group().part(batch_size)].argsort().argsort()
+    return share, torch.from_numpy(own)
+
+
 def _forward(
     state: TrainingState,
     batch: Batch,
     compute_loss: BatchLoss,
-    generator: np.random.Generator,
-    parameters: VisionParameters,
+    mixup: tuple[float, torch.Tensor],
+    precision: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of a batch after mixup, and the predicted classes."""
-    config, device, network = parameters.fine_tuning, best_device(), state.network
-    share = sample_mixup_share(generator, config.mixup)
-    order = torch.from_numpy(generator.permutation(len(batch.positions))).to(device)
+    device, network = best_device(), state.network
+    share, order = mixup[0], mixup[1].to(device)
     positions = batch.positions.to(device)
-    with autocast(device, config.precision):
+    with autocast(device, precision):
         with torch.no_grad():
             photos = network.scale(batch.pixels.to(device, non_blocking=True))
             photos = (share * photos + (1 - share) * photos[order]).contiguous(
                 memory_format=torch.channels_last
             )
-        embedded = network.head.embed(network.trunk(photos))
-        path_logits = network.head.path_logits(embedded).float()
+        path_logits = state.forward(photos).float()
     logits = network.head.class_logits(path_logits)
     loss = share * compute_loss(logits, path_logits, positions)
     if share < 1:

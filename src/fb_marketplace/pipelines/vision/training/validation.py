@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fb_marketplace.compute.training_group import training_group
 from fb_marketplace.parameters.vision import FineTuningParameters, VisionParameters
 from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
 from fb_marketplace.pipelines.vision.data.task import TrainingTask
@@ -20,7 +21,9 @@ def validate(
     network: torch.nn.Module, task: TrainingTask, parameters: VisionParameters
 ) -> dict[str, float]:
     """Compute ``validation_loss`` and ``validation_accuracy``."""
-    logits = read_logits(network, task.images, task.validation_rows, parameters.fine_tuning)
+    group, rows = training_group(), task.validation_rows
+    own = rows[group.part(len(rows))]
+    logits = group.gather(read_logits(network, task.images, own, parameters.fine_tuning))
     scores, classes = torch.from_numpy(logits), torch.from_numpy(task.validation_classes)
     return {
         "validation_loss": float(torch.nn.functional.cross_entropy(scores, classes)),
@@ -45,6 +48,8 @@ def read_logits(
     Returns:
         float32, (photos, classes).
     """
+    if not len(rows):
+        return np.empty((0, 0), np.float32)
     device = best_device()
     network.to(device).eval()
     dataset = PhotoDataset(images, rows.tolist())

@@ -22,6 +22,7 @@ def make(base_recipe, changed):
             network,
             torch.optim.swa_utils.AveragedModel(network),
             torch.optim.AdamW(network.head.parameters(), 0.1),
+            network,
         )
 
     return parts
