@@ -133,6 +133,13 @@ class EmbeddingHeadParameters(Parameters):
     layer: Annotated[str, Field(min_length=1, description="metric, pool, fc.1, or a block")]
     num_blocks: Annotated[int, Field(ge=1, description="the last so many blocks, pooled")]
     gem_p: Annotated[float, Field(ge=1, description="exponent of the generalized mean")]
+    second_backbone: Annotated[
+        str | None, Field(description="pretrained, not trained further; its blocks join the input")
+    ]
+    late_blocks: Annotated[
+        int, Field(ge=0, description="the last so many have a head of their own")
+    ]
+    late_weight: Annotated[Share, Field(description="of the similarities of the late blocks")]
     dimension: Annotated[int, Field(ge=2)]
     loss: Literal["contrastive", "multi_similarity", "triplet"]
     temperature: Positive

@@ -54,7 +54,14 @@ def base_recipe(base_parameters) -> VisionParameters:
                 "color_jitter": 0.2,
             },
         },
-        embedding={"epochs": 3, "num_blocks": 3, "dimension": 8, "listings_per_batch": 4},
+        embedding={
+            "epochs": 3,
+            "num_blocks": 3,
+            "second_backbone": None,
+            "late_blocks": 0,
+            "dimension": 8,
+            "listings_per_batch": 4,
+        },
         encoder={"calibration_photos": 12},
     )
 

@@ -10,7 +10,11 @@ from fb_marketplace.pipelines.vision.export.backbone_features import (
     extract_features,
 )
 from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
-from fb_marketplace.pipelines.vision.models.backbones import get_backbone
+from fb_marketplace.pipelines.vision.models.backbones import (
+    get_backbone,
+    origin_of_weights,
+    second_backbone,
+)
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
@@ -41,6 +45,7 @@ def extract_block_features(
     """
     from safetensors.torch import load, save
 
+    from fb_marketplace.pipelines.vision.models.embedding_head import make_second_backbone
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     content, config = vision_model.read(), parameters.embedding
@@ -50,9 +55,12 @@ def extract_block_features(
     # Without the file's metadata: it has the code revision, and features do not depend on that.
     weights = sha256(save(load(content)))
     network_key = make_key(weights, parameters.backbone, get_backbone(parameters).side, stage)
+    if second := second_backbone(parameters):
+        network_key = make_key(network_key, second.backbone, origin_of_weights(second))
 
     def export() -> bytes:
         network = load_trained_network(content, num_classes(vision_labels), parameters)
-        return export_blocks(network, config.num_blocks, config.gem_p)
+        second = make_second_backbone(parameters)
+        return export_blocks(network, config.num_blocks, config.gem_p, second)
 
     yield from extract_features(export, images, [network_key], block_features_existing_keys)

@@ -14,7 +14,7 @@ from fb_marketplace_serving.imaging.canonical import SIDE
 if TYPE_CHECKING:
     import torch
 
-    from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+    from fb_marketplace.pipelines.vision.models.embedding_head import Layer, SecondBackbone
     from fb_marketplace.pipelines.vision.models.network import Network
 
 OPSET: Final = 18
@@ -39,15 +39,18 @@ def export_trained(network: "Network", temperature: float, layer: "Layer") -> by
             maps = self.network.maps(pixels)
             hidden = self.network.head.embed(maps[POOL])
             logits = self.network.head.classify(hidden)
-            return torch.softmax(logits / temperature, dim=1), self.layer(maps, hidden)
+            embedding = self.layer(maps, hidden, pixels)
+            return torch.softmax(logits / temperature, dim=1), embedding
 
     return export_graph(Served().eval())
 
 
-def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
+def export_blocks(
+    network: "Network", num_blocks: int, gem_p: float, second: "SecondBackbone | None" = None
+) -> bytes:
     """Export a trained network with its last blocks, pooled, as ``embedding``; returns ONNX.
 
-    Its ``probabilities`` are a placeholder of one column.
+    The pooled blocks of a second backbone follow. Its ``probabilities`` are a placeholder of one column.
     """
     import torch
 
@@ -58,10 +61,12 @@ def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
     class Blocks(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
+            self.network, self.second = network, second
 
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             features = pool_blocks(self.network.maps(pixels), names, gem_p)
+            if self.second is not None:
+                features = torch.cat([features, self.second(pixels)], dim=1)
             return features[:, :1], features
 
     return export_graph(Blocks().eval())

@@ -261,16 +261,31 @@ def _license(backbone: Backbone, source: WeightSource, parameters: VisionParamet
     return known
 
 
+def second_backbone(parameters: VisionParameters) -> VisionParameters | None:
+    """Return the parameters of the second backbone of the embedding; None if there is none."""
+    name = parameters.embedding.second_backbone
+    if name is None:
+        return None
+    published = {"weights": DEFAULT, "weights_sha256": None, "weights_license": None}
+    return parameters.model_copy(update={"backbone": name, **published})
+
+
 def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]]:
     """Return source and licence of the pretrained weights, for the model card and the manifest.
 
     Returns:
-        For pretrained weights one entry: ``name`` of the backbone, ``source``, ``sha256`` if known, and
-        ``license``. None for random weights.
+        One entry per backbone with pretrained weights: its ``name``, ``source``, ``sha256`` if known, and
+        ``license``.
 
     Raises:
         UserError: there is no such backbone or source, or the licence of the weights is missing.
     """
+    second = second_backbone(parameters)
+    own, others = _describe_weights(parameters), _describe_weights(second) if second else []
+    return own + [entry for entry in others if entry not in own]
+
+
+def _describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]]:
     backbone, source = check_backbone(parameters)
     names, digest = {"hub": f"https://huggingface.co/{backbone.hub}"}, source.sha256
     names["torchvision"] = f"torchvision {backbone.torchvision}"

@@ -4,15 +4,21 @@ This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, METRIC, POOL
-from fb_marketplace.pipelines.vision.models.network import Network
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models.backbones import (
+    HIDDEN,
+    METRIC,
+    POOL,
+    second_backbone,
+)
+from fb_marketplace.pipelines.vision.models.network import Network, make_network
 
 MIN_VALUE: Final = 1e-6
 
@@ -28,6 +34,39 @@ class EmbeddingHead(torch.nn.Module):
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Return embeddings of pooled blocks."""
         return normalize(self.project(pooled), dim=1)
+
+
+class HeadPart(NamedTuple):
+    """Columns of the pooled blocks with a head of their own.
+
+    Attributes:
+        width: number of columns.
+        weight: weight of the part's similarities in those of the joined embedding.
+    """
+
+    width: int
+    weight: float
+
+
+class JoinedHeads(torch.nn.Module):
+    """Heads of parts of the pooled blocks, and the projection of their embeddings to one."""
+
+    def __init__(self, widths: Sequence[int], dimension: int) -> None:
+        """Create heads with random weights, each of the given dimension."""
+        super().__init__()
+        self._widths = list(widths)
+        self.heads = torch.nn.ModuleList(EmbeddingHead(width, dimension) for width in widths)
+        self.project = torch.nn.Linear(dimension * len(self._widths), dimension, bias=False)
+
+    def join(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return the concatenated embeddings of the parts: float32, (n, parts × dimension)."""
+        parts = torch.split(pooled, self._widths, dim=1)
+        embeddings = [head(part) for head, part in zip(self.heads, parts, strict=True)]
+        return torch.cat(embeddings, dim=1)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return embeddings of pooled blocks, of unit length: float32, (n, dimension)."""
+        return normalize(self.project(self.join(pooled)), dim=1)
 
 
 def generalized_mean_pool(maps: torch.Tensor, p: float) -> torch.Tensor:
@@ -71,6 +110,59 @@ def block_slices(network: Network, blocks: Sequence[str]) -> dict[str, slice]:
     return {block: slice(end - widths[block], end) for block, end in zip(blocks, ends, strict=True)}
 
 
+def head_parts(parameters: VisionParameters) -> tuple[HeadPart, ...]:
+    """Return the parts of the pooled blocks that have a head of their own.
+
+    The early and the late blocks of each backbone are a part each. If one head were trained on all,
+    it would fit the training photos by the many features of the late ones.
+    """
+    config, parts = parameters.embedding, []
+    backbones = [one for one in (parameters, second_backbone(parameters)) if one is not None]
+    for backbone in backbones:
+        # Only the sizes matter; without pretrained weights, nothing is downloaded.
+        network = make_network(backbone.model_copy(update={"weights": "none"}), classes=1)
+        names = block_names(network, config.num_blocks)
+        slices = block_slices(network, names)
+        width, early = slices[POOL].stop, 0
+        if 0 < config.late_blocks < len(names):
+            early = slices[names[-config.late_blocks]].start
+        weight = 1 / len(backbones)
+        if early:
+            parts.append(HeadPart(early, weight * (1 - config.late_weight)))
+            weight *= config.late_weight
+        parts.append(HeadPart(width - early, weight))
+    return tuple(parts)
+
+
+class SecondBackbone(torch.nn.Module):
+    """Pooled blocks of a pretrained backbone, for the embedding head.
+
+    Its weights come from its package, so no file of the lake has them.
+    """
+
+    def __init__(self, network: Network, num_blocks: int, gem_p: float) -> None:
+        """Select the last blocks of a network, and the exponent of their pooling."""
+        super().__init__()
+        self.network, self._gem_p = network, gem_p
+        self._blocks = block_names(network, num_blocks)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return pooled blocks, float32 (n, features), of photos, uint8 (n, 256, 256, 3)."""
+        return pool_blocks(self.network.maps(pixels), self._blocks, self._gem_p)
+
+
+def make_second_backbone(parameters: VisionParameters) -> SecondBackbone | None:
+    """Build the second backbone of the embedding; None if the parameters name none.
+
+    Raises:
+        UserError: there is no such backbone, or its weights are missing or not as expected.
+    """
+    second, config = second_backbone(parameters), parameters.embedding
+    if second is None:
+        return None
+    return SecondBackbone(make_network(second, classes=1), config.num_blocks, config.gem_p).eval()
+
+
 class Layer(torch.nn.Module):
     """A layer of a network whose L2-normalized output is the embedding."""
 
@@ -78,9 +170,10 @@ class Layer(torch.nn.Module):
         self,
         network: Network,
         layer: str,
-        head: EmbeddingHead | None = None,
+        head: EmbeddingHead | JoinedHeads | None = None,
         num_blocks: int = 1,
         gem_p: float = 1.0,
+        second: SecondBackbone | None = None,
     ) -> None:
         """Select the layer.
 
@@ -91,6 +184,7 @@ class Layer(torch.nn.Module):
             head: the embedding head, for ``metric``.
             num_blocks: number of blocks that the head was trained on.
             gem_p: exponent of their pooling.
+            second: the second backbone that the head was trained on, for ``metric``.
 
         Raises:
             UserError: the network has no such layer.
@@ -116,16 +210,26 @@ class Layer(torch.nn.Module):
         self._layer, self._gem_p = layer, gem_p
         self._blocks = block_names(network, num_blocks)
         self.head = head
+        self.second = second if layer == METRIC else None
 
-    def forward(self, maps: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        maps: dict[str, torch.Tensor],
+        hidden: torch.Tensor,
+        pixels: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return embeddings of unit length: float32, (n, dimension).
 
         Args:
             maps: output of :meth:`Network.maps`.
             hidden: input of the classifier, float32, (n, dimension).
+            pixels: the photos, uint8 (n, 256, 256, 3), for the second backbone.
         """
         if self._layer == METRIC and self.head is not None:
-            embedding: torch.Tensor = self.head(pool_blocks(maps, self._blocks, self._gem_p))
+            pooled = pool_blocks(maps, self._blocks, self._gem_p)
+            if self.second is not None:
+                pooled = torch.cat([pooled, self.second(pixels)], dim=1)
+            embedding: torch.Tensor = self.head(pooled)
             return embedding
         if self._layer == HIDDEN:
             return normalize(hidden, dim=1)

@@ -5,6 +5,8 @@ pytorch-metric-learning (Musgrave et al., 2020). This module imports torch, so p
 it inside functions.
 """
 
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,7 +17,11 @@ from torch.nn.functional import dropout
 from fb_marketplace.compute.threads import limit_blas_threads
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import EmbeddingHeadParameters
-from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead
+from fb_marketplace.pipelines.vision.models.embedding_head import (
+    EmbeddingHead,
+    HeadPart,
+    JoinedHeads,
+)
 from fb_marketplace.skipping import InsufficientDataError
 
 WARMUP_FRACTION: Final = 0.3
@@ -44,6 +50,7 @@ class Pairs(NamedTuple):
         paths: int64, (photos,), the category path of each photo.
         training: int64, rows of the training split.
         validation: int64, rows of the validation split.
+        parts: columns of the features with a head of their own; empty: one head for all.
     """
 
     features: NDArray[np.float32]
@@ -51,14 +58,17 @@ class Pairs(NamedTuple):
     paths: NDArray[np.int64]
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
+    parts: tuple[HeadPart, ...] = ()
 
 
 def fit_head(
     pairs: Pairs, config: EmbeddingHeadParameters, seed: int
-) -> tuple[EmbeddingHead, list[dict[str, float]]]:
+) -> tuple[EmbeddingHead | JoinedHeads, list[dict[str, float]]]:
     """Train a head; return the epoch with the best Recall@1 on validation.
 
-    The head is initialized with the principal components of the standardized features.
+    The head is initialized with the principal components of the standardized features. If the features
+    have parts, each has a head with a loss of its own. Their weighted embeddings are concatenated, and
+    projected to the principal components of the training photos.
 
     Returns:
         The head, and for each epoch ``training_loss`` and ``validation_recall_at_1``; epoch 0 is the
@@ -68,7 +78,6 @@ def fit_head(
         InsufficientDataError: there are too few pairs to train or to validate.
     """
     positives = _positives(pairs)
-    generator = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
     features = torch.from_numpy(pairs.features)
     sampled = pairs.training
@@ -76,49 +85,121 @@ def fit_head(
         sampled = np.random.default_rng([seed, 3]).choice(sampled, MAX_SCALED, replace=False)
     training = features[torch.from_numpy(sampled)]
     mean, deviation = _mean_and_deviation(training)
-    head = _initialize(training.sub_(mean).div_(deviation), config.dimension)
+    training.sub_(mean).div_(deviation)
+    per_epoch = max(1, len(positives) // config.listings_per_batch)
+    parts = pairs.parts or (HeadPart(features.shape[1], 1.0),)
+    learners = []
+    for place, columns in enumerate(_columns(parts)):
+        head = _initialize(training[:, columns], config.dimension)
+        key = [seed, 2, place] if place else [seed, 2]
+        generator = np.random.default_rng(key)
+        learners.append(_make_learner(head, columns, config, per_epoch, generator))
     del training  # Features may take gigabytes, so they are scaled batch by batch.
 
-    def scaled(rows: NDArray[np.int64]) -> torch.Tensor:
-        return (features[rows] - mean) / deviation
+    def scaled(rows: NDArray[np.int64], columns: slice) -> torch.Tensor:
+        return (features[rows, columns] - mean[columns]) / deviation[columns]
 
-    validation = scaled(pairs.validation)
-    per_epoch = max(1, len(positives) // config.listings_per_batch)
+    def join(rows: NDArray[np.int64]) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat(
+                [
+                    learner.head(scaled(rows, learner.columns)) * part.weight**0.5
+                    for learner, part in zip(learners, parts, strict=True)
+                ],
+                dim=1,
+            )
+
+    compute_loss = _make_loss(pairs, config)
+    history: list[dict[str, float]] = []
+    best_recall, best_weights = -1.0, [learner.head.state_dict() for learner in learners]
+    with limit_blas_threads(), Progress("epochs of the embedding", config.epochs) as progress:
+        for epoch in range(config.epochs + 1):
+            losses = []
+            for learner in learners if epoch else ():
+                for _ in range(per_epoch):
+                    rows = _sample_batch(positives, pairs.paths, config, learner.generator)
+                    inputs = dropout(scaled(rows, learner.columns), config.dropout)
+                    loss = compute_loss(learner.head(inputs), rows)
+                    learner.optimizer.zero_grad()
+                    loss.backward()
+                    learner.optimizer.step()
+                    learner.schedule.step()
+                    losses.append(loss.item())
+            recall = float(first_hits(join(pairs.validation).numpy(), pairs).mean())
+            trained = {"training_loss": float(np.mean(losses))} if losses else {}
+            history.append({"epoch": epoch, **trained, "validation_recall_at_1": recall})
+            if recall > best_recall:
+                best_recall = recall
+                best_weights = [copy.deepcopy(learner.head.state_dict()) for learner in learners]
+            if epoch:
+                progress.advance(1, f"R@1 {recall:.3f}")
+    for learner, weights in zip(learners, best_weights, strict=True):
+        learner.head.load_state_dict(weights)
+    components = _principal_components(join, sampled, config.dimension)
+    heads = [
+        _fold_scaling(learner.head, mean[learner.columns], deviation[learner.columns])
+        for learner in learners
+    ]
+    return (_join_heads(heads, parts, components) if pairs.parts[1:] else heads[0]), history
+
+
+def _join_heads(
+    heads: list[EmbeddingHead], parts: Sequence[HeadPart], components: torch.Tensor
+) -> JoinedHeads:
+    dimension = len(components)
+    joined = JoinedHeads([part.width for part in parts], dimension)
+    factors = torch.tensor([part.weight**0.5 for part in parts])
+    with torch.no_grad():
+        joined.project.weight.copy_(components * factors.repeat_interleave(dimension))
+    joined.heads = torch.nn.ModuleList(heads)
+    return joined.eval()
+
+
+class _Learner(NamedTuple):
+    """A head in training, the columns that it reads, and its order of batches."""
+
+    head: EmbeddingHead
+    columns: slice
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: np.random.Generator
+
+
+def _make_learner(
+    head: EmbeddingHead,
+    columns: slice,
+    config: EmbeddingHeadParameters,
+    steps_per_epoch: int,
+    generator: np.random.Generator,
+) -> _Learner:
     optimizer = torch.optim.AdamW(
         head.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         config.learning_rate,
-        total_steps=config.epochs * per_epoch,
+        total_steps=config.epochs * steps_per_epoch,
         pct_start=WARMUP_FRACTION,
     )
-    compute_loss = _make_loss(pairs, config)
-    history: list[dict[str, float]] = []
-    best_recall, best_weights = -1.0, head.state_dict()
-    with limit_blas_threads(), Progress("epochs of the embedding", config.epochs) as progress:
-        for epoch in range(config.epochs + 1):
-            losses = []
-            for _ in range(per_epoch if epoch else 0):
-                rows = _sample_batch(positives, pairs.paths, config, generator)
-                loss = compute_loss(head(dropout(scaled(rows), config.dropout)), rows)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.item())
-            with torch.no_grad():
-                embeddings = head(validation).numpy()
-            recall = float(first_hits(embeddings, pairs).mean())
-            trained = {"training_loss": float(np.mean(losses))} if losses else {}
-            history.append({"epoch": epoch, **trained, "validation_recall_at_1": recall})
-            if recall > best_recall:
-                best_recall = recall
-                best_weights = {name: value.clone() for name, value in head.state_dict().items()}
-            if epoch:
-                progress.advance(1, f"R@1 {recall:.3f}")
-    head.load_state_dict(best_weights)
-    return _fold_scaling(head, mean, deviation), history
+    return _Learner(head, columns, optimizer, schedule, generator)
+
+
+def _columns(parts: Sequence[HeadPart]) -> list[slice]:
+    ends = np.cumsum([part.width for part in parts]).tolist()
+    return [slice(end - part.width, end) for end, part in zip(ends, parts, strict=True)]
+
+
+def _principal_components(
+    join: Callable[[NDArray[np.int64]], torch.Tensor], rows: NDArray[np.int64], dimension: int
+) -> torch.Tensor:
+    """Return the first components of the joined embeddings, not centered: float32, (dimension, width)."""
+    moments: Any = 0
+    for start in range(0, len(rows), QUERY_BATCH_SIZE):
+        joined = join(rows[start : start + QUERY_BATCH_SIZE]).double()
+        moments = moments + joined.T @ joined
+    _, directions = torch.linalg.eigh(moments)
+    components: torch.Tensor = directions[:, -dimension:].flip(1).T.float()
+    return components
 
 
 def first_hits(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.bool_]:

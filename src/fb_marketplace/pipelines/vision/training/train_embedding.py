@@ -21,7 +21,11 @@ from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.keyed_table import Table
 
 if TYPE_CHECKING:
-    from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead, Layer
+    from fb_marketplace.pipelines.vision.models.embedding_head import (
+        EmbeddingHead,
+        JoinedHeads,
+        Layer,
+    )
     from fb_marketplace.pipelines.vision.models.network import Network
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
@@ -59,11 +63,13 @@ def train_embedding_head(
         return TrainedEmbedding(b"", [])
     from safetensors.torch import save
 
+    from fb_marketplace.pipelines.vision.models.embedding_head import head_parts
     from fb_marketplace.pipelines.vision.models.network import network_weights
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
     data = make_feature_set(block_features, products, splits)
-    head, history = fit_head(product_pairs(data, products), parameters.embedding, parameters.seed)
+    pairs = product_pairs(data, products)._replace(parts=head_parts(parameters))
+    head, history = fit_head(pairs, parameters.embedding, parameters.seed)
     card = {
         "recipe": parameters.embedding.model_dump(mode="json"),
         "model": sha256(vision_model.read()),
@@ -100,22 +106,28 @@ def embedding_layer(
     Raises:
         UserError: the network has no such layer, or the head was trained on other features.
     """
-    from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+    from fb_marketplace.pipelines.vision.models.embedding_head import Layer, make_second_backbone
     from fb_marketplace.pipelines.vision.training.checkpoints import read_metadata
 
     config = parameters.embedding
     if config.layer == METRIC and embedding_head:
         card = read_metadata(embedding_head, "card")
-        trained = (card["model"], card["recipe"]["num_blocks"], card["recipe"]["gem_p"])
-        if trained != (model, config.num_blocks, config.gem_p):
+        recipe = card["recipe"]
+        second = recipe.get("second_backbone")
+        trained = (card["model"], recipe["num_blocks"], recipe["gem_p"], second)
+        if trained != (model, config.num_blocks, config.gem_p, config.second_backbone):
             raise UserError(
                 f"embedding_head was trained on {trained[1]} blocks with gem_p {trained[2]} of the model "
-                f"{trained[0][:12]}; expected {config.num_blocks} blocks with gem_p {config.gem_p} of "
-                f"{model[:12]}. Rerun `kedro run --pipeline=vision`; it trains the head again, and the "
-                "network only if its recipe has changed."
+                f"{trained[0][:12]} and second_backbone {second}; expected {config.num_blocks} blocks with "
+                f"gem_p {config.gem_p} of {model[:12]} and {config.second_backbone}. Rerun `kedro run "
+                "--pipeline=vision`; it trains the head again, and the network only if its recipe has "
+                "changed."
             )
     head = _load_head(embedding_head)
-    return Layer(network, config.layer, head, config.num_blocks, config.gem_p).eval()
+    second_backbone = make_second_backbone(parameters) if config.layer == METRIC else None
+    return Layer(
+        network, config.layer, head, config.num_blocks, config.gem_p, second_backbone
+    ).eval()
 
 
 def train_hidden_layer(
@@ -216,16 +228,20 @@ def _layer_slices(network: "Network", parameters: VisionParameters) -> dict[str,
     return block_slices(network, block_names(network, parameters.embedding.num_blocks))
 
 
-def _load_head(embedding_head: bytes) -> "EmbeddingHead | None":
+def _load_head(embedding_head: bytes) -> "EmbeddingHead | JoinedHeads | None":
     if not embedding_head:
         return None
     from safetensors.torch import load
 
-    from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead
+    from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead, JoinedHeads
 
     weights = load(embedding_head)
-    dimension, features = weights["project.weight"].shape
-    head = EmbeddingHead(features, dimension)
+    dimension, width = weights["project.weight"].shape
+    head: EmbeddingHead | JoinedHeads = EmbeddingHead(width, dimension)
+    if "heads.0.project.weight" in weights:
+        parts = range(width // dimension)
+        widths = [weights[f"heads.{part}.project.weight"].shape[1] for part in parts]
+        head = JoinedHeads(widths, dimension)
     head.load_state_dict(weights)
     return head.eval()
 

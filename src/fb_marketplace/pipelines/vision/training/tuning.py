@@ -67,7 +67,10 @@ def prepare_embedding_objective(
     parameters: VisionParameters,
 ) -> Objective:
     """Return Recall@1 of validation photos in their group, as a function of ``vision.embedding``."""
-    pairs = product_pairs(make_feature_set(block_features, products, splits), products)
+    from fb_marketplace.pipelines.vision.models.embedding_head import head_parts
+
+    data = make_feature_set(block_features, products, splits)
+    pairs = product_pairs(data, products)._replace(parts=head_parts(parameters))
 
     def evaluate(values: EmbeddingHeadParameters) -> NDArray[np.float64]:
         import torch
@@ -90,7 +93,7 @@ def prepare_embedding_objective(
         make_key(
             stage_digest("tune_embedding", REVISION, None, ["torch", "pytorch-metric-learning"]),
             parameters.seed,
-            arrays_digest(*pairs),
+            arrays_digest(*pairs[:-1], [list(part) for part in pairs.parts]),
         ),
         evaluate,
     )

@@ -64,6 +64,17 @@ def test_block_features_equal_torch_pooling(marketplace, extracted, fitted_netwo
     np.testing.assert_allclose(features, expected, atol=1e-3, rtol=1e-3)
 
 
+def test_blocks_of_the_second_backbone_follow(marketplace, model, base_recipe, changed):
+    recipe = changed(base_recipe, embedding={"second_backbone": "cnn"})
+
+    _, rows = read(marketplace.images, model, recipe)
+    _, alone = read(marketplace.images, model, base_recipe)
+
+    features, first = (np.asarray([row["features"] for row in table]) for table in (rows, alone))
+    assert features.shape == (36, 2 * first.shape[1])
+    np.testing.assert_allclose(features[:, : first.shape[1]], first, atol=1e-5)
+
+
 def test_existing_block_features_are_reused(marketplace, model, base_recipe, monkeypatch):
     keys = keys_of(marketplace.images, model, base_recipe)
     monkeypatch.setattr(block_features, "export_blocks", None)
@@ -76,6 +87,7 @@ def test_existing_block_features_are_reused(marketplace, model, base_recipe, mon
     [
         ({"embedding": {"num_blocks": 2}}, True),
         ({"embedding": {"gem_p": 3.0}}, True),
+        ({"embedding": {"second_backbone": "cnn"}}, True),
         ({"input_side": 96}, True),
         ({"embedding": {"epochs": 9}}, False),
         ({"embedding": {"loss": "triplet"}}, False),

@@ -9,8 +9,10 @@ from fb_marketplace.pipelines.vision.export.onnx_export import export_trained, e
 from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, POOL
 from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
+    JoinedHeads,
     Layer,
     block_names,
+    make_second_backbone,
     pool_blocks,
 )
 from fb_marketplace.pipelines.vision.models.network import make_network
@@ -139,6 +141,24 @@ def test_embedding_head_is_exported_with_the_network(network_of_paths, encoder_o
     assert encoder_of_paths.dimension == 8
     embeddings = encoder_of_paths.encode(pixels).embeddings
     np.testing.assert_allclose(embeddings, expected, atol=1e-4)
+
+
+def test_second_backbone_is_exported_with_the_network(
+    base_recipe, changed, network_of_paths, pixels
+):
+    network, _ = network_of_paths
+    second = make_second_backbone(changed(base_recipe, embedding={"second_backbone": "cnn"}))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        maps, photos = network.maps(torch.from_numpy(pixels)), torch.from_numpy(pixels)
+        pooled = torch.cat([pool_blocks(maps, block_names(network, 2), 1.0), second(photos)], 1)
+        head = JoinedHeads([192 + 256, pooled.shape[1] - 448], 8)
+        expected = head(pooled).numpy()
+
+    layer = Layer(network, "metric", head, num_blocks=2, second=second)
+    encoder = Encoder.from_bytes(export_trained(network, 1.0, layer), threads=1)
+
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
 def test_bare_backbone_exports_pooled_features(base_recipe, pixels):

@@ -84,3 +84,17 @@ def test_packaged_weights_do_not_depend_on_the_seed(base_recipe, changed):
 )
 def test_weights_have_a_content_name(base_recipe, changed, values, origin):
     assert backbones.origin_of_weights(changed(base_recipe, **values)).startswith(origin)
+
+
+def test_weights_of_both_backbones_are_described(base_recipe, changed):
+    recipe = changed(
+        base_recipe,
+        backbone="efficientnet_lite2",
+        weights="default",
+        embedding={"second_backbone": "efficientnet_lite0"},
+    )
+
+    described = backbones.describe_weights(recipe)
+
+    assert [entry["name"] for entry in described] == ["efficientnet_lite2", "efficientnet_lite0"]
+    assert [entry["license"] for entry in described] == ["apache-2.0", "Apache-2.0"]

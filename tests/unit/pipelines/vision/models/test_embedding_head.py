@@ -4,10 +4,13 @@ import torch
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
+    JoinedHeads,
     Layer,
     block_names,
     block_slices,
     generalized_mean_pool,
+    head_parts,
+    make_second_backbone,
     pool_blocks,
 )
 from fb_marketplace.pipelines.vision.models.network import make_network
@@ -86,3 +89,44 @@ def test_resnet50_lists_its_hidden_layer(base_recipe, changed):
 
     with pytest.raises(UserError, match=r"layer4, pool, fc\.1"):
         Layer(network, "block4")
+
+
+@pytest.mark.parametrize(
+    ("values", "widths", "weights"),
+    [
+        ({"late_blocks": 0}, [576], [1]),
+        ({"late_blocks": 1, "late_weight": 0.2}, [320, 256], [0.8, 0.2]),
+        ({"late_blocks": 3}, [576], [1]),
+        ({"late_blocks": 0, "second_backbone": "cnn"}, [576, 576], [0.5, 0.5]),
+        (
+            {"late_blocks": 1, "late_weight": 0.2, "second_backbone": "cnn"},
+            [320, 256, 320, 256],
+            [0.4, 0.1, 0.4, 0.1],
+        ),
+    ],
+)
+def test_head_parts_are_early_and_late_blocks(base_recipe, changed, values, widths, weights):
+    parts = head_parts(changed(base_recipe, embedding=values))
+
+    assert [part.width for part in parts] == widths
+    assert [part.weight for part in parts] == pytest.approx(weights)
+
+
+def test_joined_heads_have_unit_norm():
+    result = JoinedHeads([6, 2], 4)(torch.randn(5, 8))
+
+    assert result.shape == (5, 4)
+    torch.testing.assert_close(result.norm(dim=1), torch.ones(5))
+
+
+def test_second_backbone_pools_its_last_blocks(base_recipe, changed):
+    recipe = changed(base_recipe, embedding={"second_backbone": "cnn"})
+    network = make_network(recipe, classes=1)
+    pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
+
+    with torch.no_grad():
+        result = make_second_backbone(recipe)(pixels)
+        expected = pool_blocks(network.maps(pixels), block_names(network, 3), 1.0)
+
+    torch.testing.assert_close(result, expected)
+    assert make_second_backbone(base_recipe) is None

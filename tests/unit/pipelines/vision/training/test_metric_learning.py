@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from fb_marketplace.pipelines.vision.models.embedding_head import HeadPart
 from fb_marketplace.pipelines.vision.training import metric_learning
 from fb_marketplace.pipelines.vision.training.metric_learning import (
     Pairs,
@@ -59,6 +60,38 @@ def test_photos_of_a_listing_become_nearer(result, recipe, values):
     best = max(item["validation_recall_at_1"] for item in history)
     assert first_hits(embeddings, result).mean() == pytest.approx(best)
     assert best > history[0]["validation_recall_at_1"] + 0.15
+
+
+def test_similarity_of_parts_is_their_weighted_mean(result, recipe):
+    parts = HeadPart(10, 0.7), HeadPart(NOISE + SIGNAL - 10, 0.3)
+
+    head, history = fit_head(result._replace(parts=parts), recipe(dimension=10), seed=0)
+
+    features = torch.from_numpy(result.features[result.validation])
+    with torch.no_grad():
+        joined = head(features)
+        separate = [
+            one(part) for one, part in zip(head.heads, features.split([10, 6], 1), strict=True)
+        ]
+    expected = sum(part.weight * one @ one.T for part, one in zip(parts, separate, strict=True))
+    similarities = np.stack([(joined @ joined.T).numpy().ravel(), expected.numpy().ravel()])
+    assert np.corrcoef(similarities)[0, 1] > 0.98
+    best = max(item["validation_recall_at_1"] for item in history)
+    assert best > history[0]["validation_recall_at_1"] + 0.1
+
+
+def test_part_of_weight_zero_does_not_matter(result, recipe):
+    first = result._replace(parts=(HeadPart(10, 1.0), HeadPart(6, 0.0)))
+    louder = first._replace(features=first.features * np.float32([1] * 10 + [9] * 6))
+
+    heads = [fit_head(item, recipe(epochs=2), seed=0)[0] for item in (first, louder)]
+
+    with torch.no_grad():
+        one, other = (
+            head(torch.from_numpy(item.features))
+            for head, item in zip(heads, (first, louder), strict=True)
+        )
+    torch.testing.assert_close(one @ one.T, other @ other.T, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("training", [40, 64])

@@ -95,6 +95,7 @@ def test_trained_head_is_the_served_layer(market, model, fitted_network, base_re
         ("another model", {}),
         (None, {"embedding": {"gem_p": 3.0}}),
         (None, {"embedding": {"num_blocks": 2}}),
+        (None, {"embedding": {"second_backbone": "cnn"}}),
     ],
 )
 def test_head_of_other_levels_is_rejected(
