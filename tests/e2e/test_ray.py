@@ -127,6 +127,7 @@ def trainings(trainer_python: str, tmp_path_factory: pytest.TempPathFactory) -> 
     printed = ray_cluster.beside_head(
         *(WORKERS, str(BIN / "python"), ray_training.__file__, folder, trainer_python),
         environment=_with_tests_on_path(),
+        seconds=2 * ray_cluster.TIMEOUT_S,
     )
     return _report(printed)
 
@@ -151,7 +152,7 @@ def test_training_resumes_after_a_worker_is_killed(trainings: dict[str, Any]) ->
 def test_trials_on_workers_are_those_of_one_process(
     whole_run: Run, trainer_python: str, tmp_path: Path
 ) -> None:
-    """Two at a time: Optuna's first ten suggestions do not depend on results."""
+    """Two at a time: Optuna's first ten trials do not depend on results."""
     conf = whole_run.place.clone / "conf"
     shutil.copytree(conf / "test", conf / "ray_tune", dirs_exist_ok=True)
     compute = {"engine": "ray", "ray": {"train": {"workers": 2, "python": trainer_python}}}

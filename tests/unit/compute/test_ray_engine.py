@@ -51,7 +51,7 @@ class FakeRay:
     cloudpickle = pickle
 
     def __init__(self, error, connected=True):
-        self.error, self.options = error, []
+        self.error, self.options, self.canceled = error, [], []
         self.is_initialized = lambda: connected
 
     def init(self, **_):
@@ -79,8 +79,8 @@ class FakeRay:
     def cluster_resources(self):
         return {"CPU": 1}
 
-    def cancel(self, _):
-        pass
+    def cancel(self, reference, force=False):
+        self.canceled.append((reference, force))
 
 
 class RayThatWorks(FakeRay):
@@ -115,6 +115,50 @@ def run_with(monkeypatch):
         return list(RayEngine(**OPTIONS).map(function, [shard], None, isolation))
 
     return run
+
+
+@pytest.fixture
+def engine_of(monkeypatch):
+    """Returns an engine with another Ray."""
+
+    def engine(ray, **train):
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setattr(ray_engine, "find_spec", lambda _: "ray")
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+        return RayEngine(**OPTIONS | {"train": TRAIN | train})
+
+    return engine
+
+
+def test_training_needs_the_cores_of_all_workers(engine_of, caplog):
+    class Idle(FakeRay):
+        def get(self, _):
+            pass
+
+    ray = Idle(None)
+    engine_of(ray, cpus_per_worker=4, python="/opt/python").train(print)
+
+    assert "waits for 8 cores; the cluster has 1" in caplog.text
+    (options,) = ray.options
+    assert options["runtime_env"] == {"py_executable": "/opt/python"}
+    assert ray.canceled == []
+
+
+def test_interrupted_training_ends_its_processes(engine_of):
+    ray = FakeRay(KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        engine_of(ray).train(print)
+
+    ((_, force),) = ray.canceled
+    assert force
+
+
+def test_trial_that_loses_its_machine_is_a_user_error(engine_of):
+    wait = engine_of(FakeRay(NodeDiedError("gone"))).start_trials(str)(1)
+
+    with pytest.raises(UserError, match="6 times: gone"):
+        wait()
 
 
 @pytest.mark.parametrize("error", [NodeDiedError, LocalRayletDiedError, EOFError, MemoryError])

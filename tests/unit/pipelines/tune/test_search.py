@@ -13,6 +13,7 @@ from fb_marketplace.ml.objective import Objective
 from fb_marketplace.observability.progress import collect_counts
 from fb_marketplace.parameters.base import Count, Parameters, Share
 from fb_marketplace.parameters.tune import SearchRange, TuneParameters
+from fb_marketplace.pipelines.tune import search
 from fb_marketplace.pipelines.tune.search import run_studies
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 
@@ -210,6 +211,77 @@ def test_unknown_parameter_is_rejected(settings):
 def test_impossible_range_is_rejected(values):
     with pytest.raises(ValidationError, match="low is"):
         SearchRange.model_validate(values)
+
+
+class EngineOfTrials:
+    """Engine that works on trials when their results are needed, and counts those in flight."""
+
+    def __init__(self, workers):
+        self.train_workers, self.in_flight = workers, []
+
+    def start_trials(self, function):
+        pending = []
+
+        def start(values):
+            def wait():
+                pending.remove(wait)
+                return function(values)
+
+            pending.append(wait)
+            self.in_flight.append(len(pending))
+            return wait
+
+        return start
+
+
+@pytest.fixture
+def run_with(run, monkeypatch):
+    """Run the studies with so many workers; return them and the engine."""
+
+    def run_with(workers, *arguments, **options):
+        engine = EngineOfTrials(workers)
+        with monkeypatch.context() as patched:
+            patched.setattr(search, "current_engine", lambda: engine)
+            return run(*arguments, **options), engine
+
+    return run_with
+
+
+def test_one_worker_makes_the_trials_of_this_process(run, run_with):
+    expected, (actual, _) = run(folder="local"), run_with(1)
+
+    assert [rates(study) for study in actual.studies] == [
+        rates(study) for study in expected.studies
+    ]
+
+
+def test_first_trial_is_alone_and_the_others_fill_the_workers(run_with, settings):
+    _, engine = run_with(3, settings(trials=6))
+
+    assert engine.in_flight == 3 * [1, 1, 2, 3, 3, 3]
+
+
+def test_suggestions_do_not_wait_for_trials_in_flight(run, run_with, settings):
+    """The first ten trials need no results."""
+    alone, (three, _) = run(settings(trials=20), folder="local"), run_with(3, settings(trials=20))
+
+    for one, other in zip(alone.studies, three.studies, strict=True):
+        assert rates(one)[:10] == rates(other)[:10]
+        assert rates(one) != rates(other)
+
+
+def test_interrupted_search_of_workers_continues(run_with, settings):
+    expected, _ = run_with(3, settings(trials=16), folder="undisturbed")
+    interrupted, _ = run_with(3, settings(trials=16), before_each=interrupt_at(3))
+
+    resumed, _ = run_with(3, settings(trials=16))
+
+    (study,) = interrupted.studies
+    assert 4 <= len(study.trials) <= 6, "trials in flight are completed"
+    assert len(resumed.evaluated) == 3 * 16 - len(study.trials)
+    assert [rates(study) for study in resumed.studies] == [
+        rates(study) for study in expected.studies
+    ]
 
 
 def test_missing_optuna_is_an_error_with_remedy(run, monkeypatch):

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load
 
 from fb_marketplace.compute.training_group import TrainingGroup, training_group
+from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.data.dataset import BatchSampler
 from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
@@ -121,6 +122,15 @@ def test_two_processes_train_the_network_of_one(trained):
         change, difference = (weights - start[name]).float(), (actual[name] - weights).float()
         # Not by element: AdamW makes steps of equal size from gradients of almost zero.
         assert difference.norm() <= 0.02 * change.norm() + 1e-6, name
+
+
+def test_batch_smaller_than_the_group_is_rejected(task, head, recipe, tmp_path, monkeypatch):
+    engine = GroupEngine(tmp_path)
+    engine.train_workers = 8
+    monkeypatch.setattr(fine_tuning, "current_engine", lambda: engine)
+
+    with pytest.raises(UserError, match="workers is 8, but a batch has only 7 photos"):
+        fine_tune(task, head, CheckpointDir(str(tmp_path / "work")), recipe)
 
 
 def test_two_processes_have_the_metrics_of_one(trained):
