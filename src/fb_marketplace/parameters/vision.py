@@ -136,6 +136,7 @@ class EmbeddingHeadParameters(Parameters):
     second_backbone: Annotated[
         str | None, Field(description="pretrained, not trained further; its blocks join the input")
     ]
+    second_input_side: Annotated[int, Field(ge=32, le=1024, description="of the second backbone")]
     late_blocks: Annotated[
         int, Field(ge=0, description="the last so many have a head of their own")
     ]

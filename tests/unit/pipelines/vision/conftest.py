@@ -58,6 +58,7 @@ def base_recipe(base_parameters) -> VisionParameters:
             "epochs": 3,
             "num_blocks": 3,
             "second_backbone": None,
+            "second_input_side": 64,
             "late_blocks": 0,
             "dimension": 8,
             "listings_per_batch": 4,

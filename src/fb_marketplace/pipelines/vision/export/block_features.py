@@ -56,7 +56,8 @@ def extract_block_features(
     weights = sha256(save(load(content)))
     network_key = make_key(weights, parameters.backbone, get_backbone(parameters).side, stage)
     if second := second_backbone(parameters):
-        network_key = make_key(network_key, second.backbone, origin_of_weights(second))
+        side = get_backbone(second).side
+        network_key = make_key(network_key, second.backbone, side, origin_of_weights(second))
 
     def export() -> bytes:
         network = load_trained_network(content, num_classes(vision_labels), parameters)

@@ -267,7 +267,15 @@ def second_backbone(parameters: VisionParameters) -> VisionParameters | None:
     if name is None:
         return None
     published = {"weights": DEFAULT, "weights_sha256": None, "weights_license": None}
-    return parameters.model_copy(update={"backbone": name, **published})
+    not_trained = parameters.fine_tuning.model_copy(update={"epochs": 0})
+    return parameters.model_copy(
+        update={
+            "backbone": name,
+            "input_side": parameters.embedding.second_input_side,
+            "fine_tuning": not_trained,
+            **published,
+        }
+    )
 
 
 def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]]:

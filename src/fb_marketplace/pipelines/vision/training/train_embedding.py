@@ -113,13 +113,14 @@ def embedding_layer(
     if config.layer == METRIC and embedding_head:
         card = read_metadata(embedding_head, "card")
         recipe = card["recipe"]
-        second = recipe.get("second_backbone")
+        second = recipe.get("second_backbone"), recipe.get("second_input_side")
+        expected = config.second_backbone, config.second_input_side
         trained = (card["model"], recipe["num_blocks"], recipe["gem_p"], second)
-        if trained != (model, config.num_blocks, config.gem_p, config.second_backbone):
+        if trained != (model, config.num_blocks, config.gem_p, expected):
             raise UserError(
                 f"embedding_head was trained on {trained[1]} blocks with gem_p {trained[2]} of the model "
-                f"{trained[0][:12]} and second_backbone {second}; expected {config.num_blocks} blocks with "
-                f"gem_p {config.gem_p} of {model[:12]} and {config.second_backbone}. Rerun `kedro run "
+                f"{trained[0][:12]} and the second backbone {second}; expected {config.num_blocks} blocks "
+                f"with gem_p {config.gem_p} of {model[:12]} and {expected}. Rerun `kedro run "
                 "--pipeline=vision`; it trains the head again, and the network only if its recipe has "
                 "changed."
             )

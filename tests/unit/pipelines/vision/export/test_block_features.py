@@ -88,6 +88,7 @@ def test_existing_block_features_are_reused(marketplace, model, base_recipe, mon
         ({"embedding": {"num_blocks": 2}}, True),
         ({"embedding": {"gem_p": 3.0}}, True),
         ({"embedding": {"second_backbone": "cnn"}}, True),
+        ({"embedding": {"second_input_side": 96}}, False),
         ({"input_side": 96}, True),
         ({"embedding": {"epochs": 9}}, False),
         ({"embedding": {"loss": "triplet"}}, False),
