@@ -22,6 +22,7 @@ from fb_marketplace_serving.release.provenance import (
     write_provenance,
 )
 from fb_marketplace_serving.search.listings import gazetteer as places_module
+from fb_marketplace_serving.search.listings.attributes import attributes_text, find_attributes
 from fb_marketplace_serving.search.listings.gazetteer import Row, fold_name
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS as FACT_COLUMNS
 from fb_marketplace_serving.search.listings.price_insights import (
@@ -197,6 +198,7 @@ def _facts(rows: list[dict], same: Mapping[str, str], with_photos: set[str]) -> 
                 10,
                 320 * 240 if row["product_id"] in with_photos else 0,
                 None if row["created_at"] is None else (newest - row["created_at"]) / 86_400,
+                attributes_text(find_attributes(row["title"])),
             )
             for row in rows
         ],

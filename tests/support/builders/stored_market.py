@@ -108,6 +108,7 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
             "description_words": 3,
             "photo_pixels": 1_000_000,
             "age_days": (products["created_at"].max() - products["created_at"]) / 86_400,
+            "attributes": "",
         }
     )[list(COLUMNS)]
     buffer = io.BytesIO()

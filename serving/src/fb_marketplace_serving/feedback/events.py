@@ -33,6 +33,7 @@ class RequestedFilters(_Line):
     near: str | None = None
     radius_km: float | None = None
     has_photo: bool | None = None
+    attributes: list[str] = []
     sort: str = "relevance"
     diversity: Annotated[float, Field(validation_alias=AliasChoices("diversity", "spread"))] = 0.0
 

@@ -17,6 +17,7 @@ from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.items.product import price_context
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (
+    AttributeFacet,
     CandidateSource,
     CategoryFacet,
     Explanation,
@@ -94,6 +95,10 @@ def build_response(
             PriceFacet(low=facet.low, high=facet.high, count=facet.count)
             for facet in results.facets.prices
         ],
+        attributes=[
+            AttributeFacet(kind=facet.kind, value=facet.value, count=facet.count)
+            for facet in results.facets.attributes
+        ],
         words=request.q,
         corrected=understood.correction,
         did_you_mean=understood.query.suggestion,
@@ -126,7 +131,12 @@ def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:
             "parameters_cleaning.yml, and publish a new release with `kedro run`.",
         )
     return SearchFilters(
-        request.category, request.min_price, request.max_price, near, request.has_photo
+        request.category,
+        request.min_price,
+        request.max_price,
+        near,
+        request.has_photo,
+        request.attribute,
     )
 
 

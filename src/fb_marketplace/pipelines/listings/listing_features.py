@@ -10,9 +10,16 @@ import pandas as pd
 
 from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import SplitParameters
+from fb_marketplace.pipelines.listings.brands import learn_brands
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.descriptions import write_descriptions
+from fb_marketplace_serving.search.listings.attributes import (
+    KINDS,
+    Attribute,
+    attributes_text,
+    listing_attributes,
+)
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, ResolvedPlace
 from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.listings.listing import Listing
@@ -38,6 +45,7 @@ def build_listing_features(
     duplicate_groups: pd.DataFrame,
     gazetteer: FileRef,
     parameters: SplitParameters,
+    splits: pd.DataFrame | None = None,
 ) -> ListingFeatureResult:
     """Build the features of each listing, sorted by id.
 
@@ -53,13 +61,17 @@ def build_listing_features(
         duplicate_groups: groups of copies and near-duplicates.
         gazetteer: the towns and counties.
         parameters: ``max_listings_per_photo``.
+        splits: split of each listing, to learn brands from the training split; None for no brands.
 
     Returns:
         The features; and a report: numbers of listings and places located by town and by county, the most
-        frequent unknown places, the distances between listings and their county's center, families, and
-        placeholder photos.
+        frequent unknown places, the distances between listings and their county's center, families,
+        placeholder photos, and the share of the listings with an attribute of each kind.
     """
     listed = products.sort_values("product_id", ignore_index=True)
+    brands = frozenset[str]() if splits is None else learn_brands(products, splits)
+    texts = zip(listed["title"], listed["description"].fillna(""), strict=True)
+    attributes = [listing_attributes(title, description, brands) for title, description in texts]
     photos = images.read(["image_id", "product_id", "width", "height"]).to_pandas()
     places = Gazetteer.from_bytes(gazetteer.read())
     located = _locate(listed, places)
@@ -82,12 +94,14 @@ def build_listing_features(
             "description_words": [len(words(text)) for text in listed["description"]],
             "photo_pixels": listed["product_id"].map(pixels).fillna(0).astype("int64"),
             "age_days": (listed["created_at"].max() - listed["created_at"]) / SECONDS_PER_DAY,
+            "attributes": pd.Series(list(map(attributes_text, attributes)), dtype="str"),
         }
     )[list(COLUMNS)]
     buffer = io.BytesIO()
     features.to_parquet(buffer, index=False)
     return ListingFeatureResult(
-        buffer.getvalue(), _report(features, located, places) | placeholders
+        buffer.getvalue(),
+        _report(features, located, places) | placeholders | _report_attributes(attributes, brands),
     )
 
 
@@ -150,6 +164,14 @@ def _report(features: pd.DataFrame, located: pd.DataFrame, places: Gazetteer) ->
             "largest": int(families.max()),
         },
     }
+
+
+def _report_attributes(
+    attributes: list[tuple[Attribute, ...]], brands: frozenset[str]
+) -> dict[str, Any]:
+    kinds = Counter(kind for found_in in attributes for kind in {name.kind for name in found_in})
+    shares = {kind: round(kinds[kind] / max(1, len(attributes)), 4) for kind in KINDS}
+    return {"attributes": shares, "brands": sorted(brands)}
 
 
 def _count_by_source(located: pd.DataFrame) -> dict[str, int]:

@@ -24,7 +24,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 build_listing_features,
-                ["products", "images", "duplicate_groups", "gazetteer", "params:splits"],
+                ["products", "images", "duplicate_groups", "gazetteer", "params:splits", "splits"],
                 ["listing_features", "listing_features_report"],
                 name="build_listing_features",
             ),

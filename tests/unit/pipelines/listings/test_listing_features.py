@@ -31,6 +31,7 @@ ROWS = [
 def product(product_id, town=None, county=None, copy_of=None, description="A table.", date=None):
     return {
         "product_id": product_id,
+        "title": "Table",
         "description": description,
         "town": town,
         "county": county,
@@ -119,6 +120,17 @@ def test_description_length_is_in_words(store, places):
         4,
         0,
     ]
+
+
+def test_attributes_are_of_title_and_description(store, places):
+    rows = (product("p", description="Red oak table, 2m wide."), product("q", description=""))
+    result = described(store, places, *rows)
+    attributes = ListingFeatures.from_bytes(result.features).attributes
+
+    assert set(attributes.names) == {"colour:red", "material:oak", "length:200 cm"}
+    assert attributes.mask("colour:red").tolist() == [True, False]
+    assert result.report["attributes"]["colour"] == 0.5
+    assert result.report["brands"] == []
 
 
 def test_largest_photo_counts(store, places):

@@ -103,7 +103,12 @@ class Market:
         photos = [dict.fromkeys(photo.names, f"{product}.1") for product in ids]
         facts = self.folder / "facts.parquet"
         buffer = io.BytesIO()
-        columns = [ids, products["family"], *np.zeros((len(COLUMNS) - 2, len(ids)))]
+        columns = [
+            ids,
+            products["family"],
+            *np.zeros((len(COLUMNS) - 3, len(ids))),
+            [""] * len(ids),
+        ]
         pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), buffer)
         facts.write_bytes(buffer.getvalue())
         images = [photo["image_id"] for photo in photos]

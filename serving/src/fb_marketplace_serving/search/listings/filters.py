@@ -29,6 +29,7 @@ class SearchFilters(NamedTuple):
         max_price: upper bound.
         location: the buyer's location. A radius excludes listings whose location is unknown.
         has_photo: True requires a photo, False excludes photos, None allows both.
+        attributes: attributes that a listing must have, each as ``kind:value``.
     """
 
     categories: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class SearchFilters(NamedTuple):
     max_price: float | None = None
     location: GeoFilter | None = None
     has_photo: bool | None = None
+    attributes: tuple[str, ...] = ()
 
 
 def is_under(path: str, prefix: str) -> bool:

@@ -1,13 +1,14 @@
 """Listing features: properties of listings that ranking and filters use."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fb_marketplace_serving.search.listings.attributes import AttributeTable
 from fb_marketplace_serving.storage.columns import IdColumn, column_of, text_array, to_numpy
 from fb_marketplace_serving.storage.parquet import read_parquet
 from fb_marketplace_serving.storage.private_file import Content
@@ -20,7 +21,11 @@ COLUMNS: Final = (
     "description_words",
     "photo_pixels",
     "age_days",
+    "attributes",
 )
+TEXTS: Final = frozenset({"product_id", "family", "attributes"})
+"""Columns of texts. All others are numbers."""
+
 NULLABLE: Final = frozenset({"latitude", "longitude", "age_days"})
 """Columns in which a value may be missing."""
 
@@ -42,6 +47,7 @@ class ListingFeatures:
         photo_pixels: int64, (listings,), pixels of the largest photo as uploaded; 0 without a photo.
         age_days: float64, (listings,), days by which the newest listing of the release is newer; NaN if
             unknown. It does not depend on the time of the search.
+        attributes: attributes of the listings.
     """
 
     product_ids: IdColumn
@@ -51,6 +57,7 @@ class ListingFeatures:
     description_words: NDArray[np.int32]
     photo_pixels: NDArray[np.int64]
     age_days: NDArray[np.float64]
+    attributes: AttributeTable
 
     @classmethod
     def from_columns(
@@ -62,6 +69,7 @@ class ListingFeatures:
         description_words: ArrayLike,
         photo_pixels: ArrayLike,
         age_days: ArrayLike,
+        attributes: Any = None,
     ) -> Self:
         """Create features from columns; see the attributes.
 
@@ -73,6 +81,8 @@ class ListingFeatures:
             description_words: length of the description.
             photo_pixels: pixels of the largest photo.
             age_days: days by which the newest listing is newer.
+            attributes: a text of each listing, see :func:`attributes_text`, a sequence or an Arrow array;
+                none by default.
 
         Raises:
             ListingFeaturesError: the ids are not sorted and unique.
@@ -95,6 +105,7 @@ class ListingFeatures:
             np.array(description_words, np.int32),
             np.array(photo_pixels, np.int64),
             np.array(age_days, np.float64),
+            AttributeTable.from_texts([""] * len(ids) if attributes is None else attributes),
         )
 
     @classmethod
@@ -114,7 +125,7 @@ class ListingFeatures:
         table = read_parquet(data, COLUMNS, ListingFeaturesError, folder)
         for field in table.schema:
             is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-            if is_number != (field.name in COLUMNS[2:]):
+            if is_number == (field.name in TEXTS):
                 raise ListingFeaturesError(
                     f"found {field.name} of type {field.type}; expected "
                     f"{'text' if is_number else 'numbers'}"
@@ -125,9 +136,16 @@ class ListingFeatures:
                     f"{field.name} is missing in {missing:,} of {table.num_rows:,} rows; expected a value "
                     "in each row"
                 )
-        product_ids, families = (column_of(table, name) for name in COLUMNS[:2])
-        numbers = (to_numpy(column_of(table, name), pa.float64(), np.nan) for name in COLUMNS[2:])
-        return cls.from_columns(IdColumn(product_ids), families, *numbers)
+        numbers = (
+            to_numpy(column_of(table, name), pa.float64(), np.nan)
+            for name in COLUMNS
+            if name not in TEXTS
+        )
+        product_ids, families, attributes = (
+            column_of(table, name) for name in ("product_id", "family", "attributes")
+        )
+        features = cls.from_columns(IdColumn(product_ids), families, *numbers)
+        return replace(features, attributes=AttributeTable.from_texts(attributes))
 
     @classmethod
     def unknown(cls, product_ids: Sequence[str]) -> Self:
@@ -152,4 +170,5 @@ class ListingFeatures:
             self.description_words[rows],
             self.photo_pixels[rows],
             self.age_days[rows],
+            self.attributes.take(rows),
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.listings.attributes import AttributeCount
 from fb_marketplace_serving.search.listings.filters import (
     SEPARATOR,
     GeoFilter,
@@ -79,10 +80,12 @@ class Facets(NamedTuple):
         categories: counts by the next part of the path below the selected categories, largest first.
         prices: counts by price band, cheapest first, including empty bands. Listings without a price, or
             whose price is a joke or absurd, are not counted.
+        attributes: counts by attribute, by kind, then the most frequent first.
     """
 
     categories: list[CategoryCount]
     prices: list[PriceBand]
+    attributes: list[AttributeCount]
 
 
 class ListingStore:
@@ -274,6 +277,8 @@ class ListingStore:
             mask &= self.distances(location) <= location.radius_km
         if filters.has_photo is not None:
             mask &= (self.photo_count > 0) == filters.has_photo
+        for name in filters.attributes:
+            mask &= self.features.attributes.mask(name)
         return mask
 
     def row_mask(self, listing_mask: Mask | None) -> Mask | None:
@@ -281,7 +286,7 @@ class ListingStore:
         return None if listing_mask is None else listing_mask[self.listing_of_row]
 
     def facets(self, positions: Positions, categories: Sequence[str] = ()) -> Facets:
-        """Count listings by category and by price.
+        """Count listings by category, price and attribute.
 
         Args:
             positions: int64, (listings,), the listings.
@@ -301,6 +306,7 @@ class ListingStore:
         return Facets(
             [CategoryCount(path, count) for path, count in ordered],
             [PriceBand(low, high, count) for low, high, count in bounds],
+            self.features.attributes.count_values(positions),
         )
 
     def _paths_under(self, prefixes: Sequence[str]) -> Mask:

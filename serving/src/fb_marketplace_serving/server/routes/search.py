@@ -113,7 +113,10 @@ def record_search(
         words=request.q,
         filters=RequestedFilters(
             categories=list(request.category),
-            **request.model_dump(include=RequestedFilters.model_fields.keys() - {"categories"}),
+            attributes=list(request.attribute),
+            **request.model_dump(
+                include=RequestedFilters.model_fields.keys() - {"categories", "attributes"}
+            ),
         ),
         offset=request.offset,
         product_ids=[hit.product_id for hit in response.hits],

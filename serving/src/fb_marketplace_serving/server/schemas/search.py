@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fb_marketplace_serving.search.candidates import Source
 from fb_marketplace_serving.search.engine import Sort
+from fb_marketplace_serving.search.listings.attributes import AttributeKind
 from fb_marketplace_serving.search.query.completion import CompletionKind
 from fb_marketplace_serving.search.query.parser import Kind
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
@@ -67,6 +68,11 @@ class SearchRequest(BaseModel):
     near: str | None = Field(default=None, max_length=MAX_QUERY_LENGTH, description="Town.")
     radius_km: float | None = Field(default=None, gt=0, description="Maximum distance from `near`.")
     has_photo: bool | None = None
+    attribute: tuple[str, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Attributes that hits have, each as `kind:value`, such as `colour:red`.",
+    )
     sort: Sort = Field(
         default="relevance",
         description="`distance` requires `near`, and `newest` a release with dates.",
@@ -157,6 +163,16 @@ class PriceFacet(BaseModel):
     count: int
 
 
+class AttributeFacet(BaseModel):
+    """Number of matching listings with an attribute."""
+
+    kind: AttributeKind
+    value: str = Field(
+        description="Search for `attribute=<kind>:<value>` to see these listings only."
+    )
+    count: int
+
+
 class Correction(BaseModel):
     """A corrected search text."""
 
@@ -205,6 +221,7 @@ class SearchResponse(BaseModel):
         hits=[_HIT],
         categories=[{"path": "Home & Garden", "count": 2}],
         prices=[{"low": 25.0, "high": 50.0, "count": 2}],
+        attributes=[{"kind": "material", "value": "oak", "count": 2}],
         search_id=None,
         words="oak bookcase",
         corrected={"original": "oak bokcase under £80", "text": "oak bookcase under £80"},
@@ -229,6 +246,9 @@ class SearchResponse(BaseModel):
     hits: list[SearchHit]
     categories: list[CategoryFacet]
     prices: list[PriceFacet]
+    attributes: list[AttributeFacet] = Field(
+        default=[], description="Frequent attributes of the hits, by kind."
+    )
     search_id: str | None = Field(
         default=None, description="Id for /clicks; null if feedback is off."
     )

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fb_marketplace_serving.search.listings.attributes import AttributeCount
 from fb_marketplace_serving.search.listings.listing_features import (
     COLUMNS,
     ListingFeatures,
@@ -19,6 +20,7 @@ ROWS = {
     "description_words": [12, 0, 40],
     "photo_pixels": [3_000_000_000, 0, 1],
     "age_days": [0.0, None, 3.5],
+    "attributes": ["brand:ikea\ncolour:red", "", "colour:red"],
 }
 
 
@@ -62,7 +64,7 @@ def test_other_columns_are_rejected():
         ListingFeatures.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
 
 
-@pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
+@pytest.mark.parametrize("name", ["product_id", "family", "photo_pixels", "attributes"])
 def test_only_place_and_age_may_be_missing(name):
     with pytest.raises(ListingFeaturesError, match=rf"{name}.*\b1\b.*\b3\b"):
         ListingFeatures.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
@@ -83,6 +85,8 @@ def test_subset_keeps_features_of_its_listings():
     assert result.description_words.tolist() == [12, 40]
     assert result.photo_pixels.tolist() == [3_000_000_000, 1]
     assert result.age_days.tolist() == [0.0, 3.5]
+    assert result.attributes.count_values(np.arange(2)) == [AttributeCount("colour", "red", 2)]
+    assert result.attributes.mask("brand:ikea").tolist() == [True, False]
 
 
 def test_listings_without_features_are_unknown():

@@ -96,6 +96,7 @@ def test_text_search_is_logged_with_query_and_hits(start, folder):
         "near": "Leeds",
         "radius_km": 100.0,
         "has_photo": True,
+        "attributes": [],
         "sort": "price_asc",
         "diversity": 0.0,
     }

@@ -205,6 +205,21 @@ def test_facets_count_all_hits(client):
     assert prices[1000, None] == 1
 
 
+def test_attribute_facets_count_hits_and_narrow_them(client):
+    body = ask(client, q="red chair")
+    facets = {(facet["kind"], facet["value"]): facet["count"] for facet in body["attributes"]}
+
+    assert facets
+    for (kind, value), count in facets.items():
+        narrowed = ask(client, q="red chair", attribute=f"{kind}:{value}")
+        assert narrowed["total_listings"] == count
+        assert all(value in hit["title"].lower() for hit in narrowed["hits"])
+
+
+def test_unknown_attribute_has_no_hits(client):
+    assert find_ids(client, q="red chair", attribute="colour:octarine") == []
+
+
 def test_facets_are_of_the_level_below_category(client):
     body = ask(client, q="red chair", category="Home & Garden")
 

@@ -1,0 +1,350 @@
+"""Attributes of listings and queries: brand, model, colour, material, condition, sizes and measures.
+
+Rules find them in normalized text, the same for listings and queries. Brands are not listed here: they are
+learned from the market, and passed in.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fb_marketplace_serving.search.query.lexicon import COLOURS, CONDITIONS, NAMES
+from fb_marketplace_serving.search.tokenizer import words
+from fb_marketplace_serving.storage.columns import text_array
+
+AttributeKind = Literal[
+    "brand",
+    "model",
+    "colour",
+    "material",
+    "condition",
+    "size",
+    "age",
+    "seats",
+    "length",
+    "storage",
+    "volume",
+    "weight",
+    "power",
+]
+KINDS: Final[tuple[AttributeKind, ...]] = get_args(AttributeKind)
+
+MATERIALS: Final = {
+    name: name
+    for name in words("""
+    wood oak pine teak mahogany walnut bamboo rattan wicker metal steel iron brass copper aluminium chrome
+    glass crystal ceramic porcelain marble leather suede velvet cotton wool linen denim fur silk plastic
+    """)
+} | {"wooden": "wood", "aluminum": "aluminium", "woollen": "wool"}
+"""Materials by word."""
+
+UNITS: Final[dict[str, tuple[AttributeKind, float]]] = {
+    "mm": ("length", 0.1),
+    "cm": ("length", 1),
+    "cms": ("length", 1),
+    "m": ("length", 100),
+    "metre": ("length", 100),
+    "metres": ("length", 100),
+    "meter": ("length", 100),
+    "meters": ("length", 100),
+    "inch": ("length", 2.54),
+    "inches": ("length", 2.54),
+    "in": ("length", 2.54),
+    '"': ("length", 2.54),
+    "ft": ("length", 30.48),
+    "foot": ("length", 30.48),
+    "feet": ("length", 30.48),
+    "'": ("length", 30.48),
+    "mb": ("storage", 0.001),
+    "gb": ("storage", 1),
+    "gig": ("storage", 1),
+    "tb": ("storage", 1000),
+    "ml": ("volume", 0.001),
+    "cl": ("volume", 0.01),
+    "l": ("volume", 1),
+    "ltr": ("volume", 1),
+    "litre": ("volume", 1),
+    "litres": ("volume", 1),
+    "liter": ("volume", 1),
+    "liters": ("volume", 1),
+    "g": ("weight", 0.001),
+    "kg": ("weight", 1),
+    "kgs": ("weight", 1),
+    "lb": ("weight", 0.4536),
+    "lbs": ("weight", 0.4536),
+    "stone": ("weight", 6.35),
+    "w": ("power", 1),
+    "watt": ("power", 1),
+    "watts": ("power", 1),
+    "kw": ("power", 1000),
+}
+"""Kind of measure, and the factor to its standard unit, by unit."""
+
+STANDARD_UNITS: Final = {
+    "length": "cm",
+    "storage": "GB",
+    "volume": "l",
+    "weight": "kg",
+    "power": "W",
+}
+
+LETTER_SIZES: Final = {
+    "xs": "XS",
+    "small": "S",
+    "s": "S",
+    "medium": "M",
+    "m": "M",
+    "large": "L",
+    "l": "L",
+    "xl": "XL",
+    "xxl": "XXL",
+}
+MAX_BRAND_WORDS: Final = 2
+
+FACETS: Final[tuple[AttributeKind, ...]] = (
+    "brand",
+    "colour",
+    "material",
+    "condition",
+    "size",
+    "age",
+    "seats",
+    "storage",
+)
+"""Kinds that results are counted by. Other measures differ from listing to listing."""
+
+MAX_VALUES: Final = 8
+MIN_LISTINGS: Final = 2
+
+_NUMBER: Final = r"\d+(?:\.\d+)?"
+_UNIT: Final = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_END: Final = r"(?![a-z0-9])"
+_MEASURE: Final = re.compile(
+    rf"(?<![\w.£$€])({_NUMBER}(?:\s?(?:{_UNIT})?\s?[x×*]\s?{_NUMBER}){{0,2}})\s?-?({_UNIT}){_END}",
+)
+"""A number with a unit, or two or three with one unit: "120 x 60 cm"."""
+
+_SIZE: Final = re.compile(
+    r"\b(?:(?:uk|eu|us)\s?(?:size)?|size(?:\s?(?:uk|eu|us))?)\s?:?\s?"
+    rf"({_NUMBER}|xxl|xl|xs|s|m|l|small|medium|large){_END}(?!\s?[-/]\s?\d)"
+)
+_BED: Final = re.compile(
+    r"\b(super king|king|queen|double|single)(?:[\s-]?size(?:d)?|\s(?=bed|mattress|duvet|divan|headboard))"
+)
+_AGE: Final = re.compile(
+    r"\b(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|m|years?|yrs?|y)" + _END
+)
+_SEATS: Final = re.compile(r"\b(\d|two|three|four)[\s-]?seat(?:er|s)?\b")
+_SEAT_NUMBERS: Final = {"two": "2", "three": "3", "four": "4"}
+_MODEL: Final = re.compile(r"\b(?=[a-z0-9]*[a-z])(?=[a-z0-9]*\d)[a-z0-9]{3,12}\b")
+_NO_MODEL: Final = re.compile(
+    r"\d+(?:st|nd|rd|th|s|x\d*|yrs?|mths?|hrs?|mins?|cc|b?hp|am|pm|k|p|d|mph|v|[kmg]?hz|mp|pcs?|g)"
+)
+"""Ordinals, dimensions, times, and measures that are no attribute."""
+
+_NETWORK: Final = re.compile(r"[2-6]\s?g")
+"""Generations of mobile networks, such as "5g", which are no weights."""
+
+
+class Attribute(NamedTuple):
+    """An attribute, such as the colour red.
+
+    Attributes:
+        kind: its kind.
+        value: its value, the same for all spellings: "183 cm" for "6ft".
+    """
+
+    kind: AttributeKind
+    value: str
+
+
+def find_attributes(text: str, brands: Collection[str] = frozenset()) -> tuple[Attribute, ...]:
+    """Return the distinct attributes in a text, by kind, then in order of appearance.
+
+    Args:
+        text: a title, a description or a query.
+        brands: brands of the market, in lower case, of at most ``MAX_BRAND_WORDS`` words.
+    """
+    folded = text.lower().replace("″", '"').replace("”", '"').replace("’", "'").replace("′", "'")
+    attributes = dict.fromkeys(
+        (
+            *_find_names(words(text), brands),
+            *_find_sizes(folded),
+            *_find_measures(folded),
+            *_find_models(folded),
+        )
+    )
+    return tuple(sorted(attributes, key=lambda attribute: KINDS.index(attribute.kind)))
+
+
+def _find_names(tokens: list[str], brands: Collection[str]) -> Iterator[Attribute]:
+    """Yield brands, colours, materials and conditions: the longest phrase at each word."""
+    place = 0
+    while place < len(tokens):
+        length, attribute = _name_at(tokens, place, brands)
+        if attribute is not None:
+            yield attribute
+        place += length
+
+
+def _name_at(
+    tokens: list[str], place: int, brands: Collection[str]
+) -> tuple[int, Attribute | None]:
+    """Return the number of words of the name at a place, and the attribute; None if there is none."""
+    for length in range(min(3, len(tokens) - place), 0, -1):
+        phrase = " ".join(tokens[place : place + length])
+        if length <= MAX_BRAND_WORDS and phrase in brands:
+            return length, Attribute("brand", phrase)
+        if phrase in NAMES:
+            return length, None
+        for kind, meanings in _NAMED:
+            if phrase in meanings:
+                return length, Attribute(kind, meanings[phrase])
+    return 1, None
+
+
+_NAMED: Final[tuple[tuple[AttributeKind, dict[str, str]], ...]] = (
+    ("condition", CONDITIONS),
+    ("colour", COLOURS),
+    ("material", MATERIALS),
+)
+
+
+def _find_sizes(text: str) -> Iterator[Attribute]:
+    for match in _SIZE.finditer(text):
+        value = match[1]
+        yield Attribute("size", LETTER_SIZES.get(value, value.upper()))
+    for match in _BED.finditer(text):
+        yield Attribute("size", match[1])
+    for match in _AGE.finditer(text):
+        if int(match[1]) < int(match[2]):
+            unit = "months" if match[3].startswith("m") else "years"
+            yield Attribute("age", f"{int(match[1])}-{int(match[2])} {unit}")
+    for match in _SEATS.finditer(text):
+        yield Attribute("seats", _SEAT_NUMBERS.get(match[1], match[1]))
+
+
+def _find_measures(text: str) -> Iterator[Attribute]:
+    """Yield measures in standard units: "183 cm" for "6ft"."""
+    for match in _MEASURE.finditer(text):
+        kind, factor = UNITS[match[2]]
+        for number in re.findall(_NUMBER, match[1]):
+            value = float(number) * factor
+            if value > 0 and not _NETWORK.fullmatch(match[0]):
+                yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+
+
+def _find_models(text: str) -> Iterator[Attribute]:
+    """Yield words of letters and digits, such as "ps4", that are no measures."""
+    remaining = _SEATS.sub(" ", _AGE.sub(" ", _SIZE.sub(" ", _MEASURE.sub(" ", text))))
+    for match in _MODEL.finditer(remaining):
+        if not _NO_MODEL.fullmatch(match[0]):
+            yield Attribute("model", match[0])
+
+
+def _plain(value: float) -> str:
+    """Return a number with at most three significant digits, without trailing zeros."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def listing_attributes(
+    title: str, description: str, brands: Collection[str]
+) -> tuple[Attribute, ...]:
+    """Return the attributes of a listing: of each kind those in the title, or else in the description."""
+    by_title = find_attributes(title, brands)
+    kinds = {attribute.kind for attribute in by_title}
+    others = find_attributes(description, brands)
+    return (*by_title, *(attribute for attribute in others if attribute.kind not in kinds))
+
+
+def attributes_text(attributes: Iterable[Attribute]) -> str:
+    """Return attributes as a text, one a line: the column ``attributes`` of listing features."""
+    return "\n".join(f"{attribute.kind}:{attribute.value}" for attribute in attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeCount:
+    """Number of listings with an attribute."""
+
+    kind: AttributeKind
+    value: str
+    count: int
+
+
+class AttributeTable(NamedTuple):
+    """Attributes of listings, in CSR format.
+
+    Attributes:
+        names: the distinct attributes, as ``kind:value``.
+        starts: int64, (listings + 1,), offset of each listing's first attribute, and the end.
+        codes: int32, (entries,), indices in ``names``.
+    """
+
+    names: tuple[str, ...]
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def from_texts(cls, texts: Any) -> Self:
+        """Read attributes.
+
+        Args:
+            texts: a text of each listing, see :func:`attributes_text`; a sequence or an Arrow array.
+        """
+        import pyarrow as pa
+
+        column = texts if isinstance(texts, pa.Array) else text_array(texts)
+        encoded = column.dictionary_encode()
+        parts = [text.split("\n") if text else [] for text in encoded.dictionary.to_pylist()]
+        code_of = {name: code for code, name in enumerate(dict.fromkeys(chain(*parts)))}
+        text_of_row = np.from_dlpack(encoded.indices)
+        by_text = cls(
+            tuple(code_of),
+            np.cumsum([0, *map(len, parts)], dtype=np.int64),
+            np.array([code_of[name] for part in parts for name in part], np.int32),
+        )
+        return by_text.take(text_of_row)
+
+    def take(self, rows: NDArray[np.integer]) -> Self:
+        """Return the attributes of some listings."""
+        entries, lengths = self._entries(rows)
+        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return self._replace(starts=starts, codes=self.codes[entries])
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Return which listings have an attribute, ``kind:value``: bool, (listings,)."""
+        mask = np.zeros(len(self.starts) - 1, np.bool_)
+        if name in self.names:
+            owners = np.repeat(np.arange(len(mask)), np.diff(self.starts))
+            mask[owners[self.codes == self.names.index(name)]] = True
+        return mask
+
+    def count_values(self, rows: NDArray[np.integer]) -> list[AttributeCount]:
+        """Count the attributes of some listings, by kind, then the most frequent first.
+
+        Returns:
+            At most ``MAX_VALUES`` of each of ``FACETS``, with at least ``MIN_LISTINGS`` listings.
+        """
+        counts = np.bincount(self.codes[self._entries(rows)[0]], minlength=len(self.names))
+        frequent = np.flatnonzero(counts >= MIN_LISTINGS)
+        by_kind: dict[str, list[tuple[int, str]]] = {name: [] for name in FACETS}
+        for code, count in zip(frequent.tolist(), counts[frequent].tolist(), strict=True):
+            kind, _, value = self.names[code].partition(":")
+            if kind in by_kind:
+                by_kind[kind].append((-count, value))
+        return [
+            AttributeCount(kind, value, -count)
+            for kind in FACETS
+            for count, value in sorted(by_kind[kind])[:MAX_VALUES]
+        ]
+
+    def _entries(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the entries of some listings, and the number of entries of each."""
+        lengths = np.diff(self.starts)[rows]
+        shifts = self.starts[rows] - (np.cumsum(lengths) - lengths)
+        return np.repeat(shifts, lengths) + np.arange(lengths.sum()), lengths
