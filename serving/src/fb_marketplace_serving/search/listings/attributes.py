@@ -302,7 +302,7 @@ class AttributeTable(NamedTuple):
         encoded = column.dictionary_encode()
         parts = [text.split("\n") if text else [] for text in encoded.dictionary.to_pylist()]
         code_of = {name: code for code, name in enumerate(dict.fromkeys(chain(*parts)))}
-        text_of_row = np.from_dlpack(encoded.indices)
+        text_of_row = np.array(np.from_dlpack(encoded.indices), np.int64)
         by_text = cls(
             tuple(code_of),
             np.cumsum([0, *map(len, parts)], dtype=np.int64),
