@@ -1,15 +1,20 @@
+import hashlib
 import io
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
+from fb_marketplace.pipelines.vision.models import timm_networks
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
 from fb_marketplace.pipelines.vision.models.network import Network, make_network, network_weights
 from fb_marketplace.storage import fingerprints
@@ -167,3 +172,45 @@ def model(fitted_network, tmp_path_factory) -> FileRef:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     path.write_bytes(save(network_weights(fitted_network)))
     return FileRef(str(path))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A local server with the paths of the Hugging Face Hub, and an empty cache."""
+    files = {"missing": (404, "EntryNotFound")}
+    timm_networks.download_from_hub.cache_clear()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            content = files.get(self.path)
+            status, code = (200, "") if content is not None else files["missing"]
+            self.send_response(status)
+            if content is None:
+                self.send_header("X-Error-Code", code)
+                self.end_headers()
+                return
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", hashlib.sha256(content).hexdigest()[:40])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(files.get(self.path, b""))
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield files
+    timm_networks.download_from_hub.cache_clear()
+    server.shutdown()
+    server.server_close()

@@ -1,5 +1,7 @@
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.encoders.text import TextEncoder
 
+PROJECT = Path(__file__).parents[5]
 TITLES = [
     "",
     "Oak TABLE",
@@ -254,3 +257,37 @@ def test_offline_hub_is_reported(parameters, monkeypatch, tmp_path):
 
     assert "https://huggingface.co/some/network" in line
     assert "set search.dual_encoder to a folder" in line
+
+
+def test_files_of_the_hub_are_loaded(base_parameters, hub, tmp_path):
+    folder = tmp_path / "siglip"
+    named = tiny.write_dual_encoder(folder, own_tokenizer=True)
+    for file in folder.iterdir():
+        repository = "tests/words" if file.name.startswith("tokenizer") else "some/network"
+        hub[f"/{repository}/resolve/main/{file.name}"] = file.read_bytes()
+    in_hub = {"dual_encoder": "hf-hub:some/network", "dual_encoder_sha256": None}
+    values = base_parameters["search"] | named
+
+    loaded, local = (
+        dual_encoders.load_dual_encoder(SearchParameters(**values | other))
+        for other in (in_hub, {})
+    )
+
+    assert loaded.source == "https://huggingface.co/some/network"
+    assert (loaded.sha256, loaded.tokenizer) == (local.sha256, local.tokenizer)
+    ids = torch.arange(tiny.TOKENS)[None] % len(tiny.WORDS)
+    assert torch.equal(loaded.network.encode_text(ids), local.network.encode_text(ids))
+
+
+def test_names_in_docs_exist_in_open_clip():
+    import open_clip
+
+    files = [*PROJECT.glob("docs/*.md"), *PROJECT.glob("conf/*/*.yml")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    names = {name for text in texts for name in re.findall(r"\bhf-hub:([\w.-]+/[\w.-]+)", text)}
+    configs = [open_clip.get_pretrained_cfg(*pair) for pair in open_clip.list_pretrained()]
+    registered = {config.get("hf_hub", "").rstrip("/") for config in configs}
+
+    assert names & registered
+    # The registry lacks networks of other publishers; its name is from the publisher's README.
+    assert names - registered == {"Marqo/marqo-ecommerce-embeddings-B"}
