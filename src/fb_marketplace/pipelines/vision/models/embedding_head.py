@@ -113,8 +113,8 @@ def block_slices(network: Network, blocks: Sequence[str]) -> dict[str, slice]:
 def head_parts(parameters: VisionParameters) -> tuple[HeadPart, ...]:
     """Return the parts of the pooled blocks that have a head of their own.
 
-    The early and the late blocks of each backbone are a part each. If one head were trained on all,
-    it would fit the training photos by the many features of the late ones.
+    The early and the late blocks of each backbone are a part each: one head on all finds fewer photos
+    of the same listing ("Early and late blocks" in ``docs/models.md``).
     """
     config, parts = parameters.embedding, []
     backbones = [one for one in (parameters, second_backbone(parameters)) if one is not None]
