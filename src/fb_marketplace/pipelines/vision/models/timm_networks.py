@@ -183,9 +183,12 @@ def download_file(subject: str, hub_id: str, names: Sequence[str], remedy: str) 
     except UserError as error:
         if not others or not isinstance(error.__cause__, EntryNotFoundError):
             raise
-        # Without a network, the cache may have the other file.
-        only_cached = isinstance(error.__cause__, LocalEntryNotFoundError)
-        return _download(subject, hub_id, others[0], remedy, only_cached)
+        if not isinstance(error.__cause__, LocalEntryNotFoundError):
+            return _download(subject, hub_id, others[0], remedy)
+        # Without the hub, the cache may have the other file.
+        with contextlib.suppress(UserError):
+            return _download(subject, hub_id, others[0], remedy, only_cached=True)
+        raise  # The first error has the reason why the hub has not answered.
 
 
 def _download(
@@ -220,9 +223,13 @@ def _download_remedy(error: Exception, url: str, remedy: str) -> str:
         return (
             f"it does not exist or is private. Run `hf auth login` if you have access, or {remedy}"
         )
-    if isinstance(error, HfHubHTTPError):
-        status = getattr(error.response, "status_code", "an error")
-        return f"the hub answered {status}. Retry later if it is overloaded, or {remedy}"
+    for cause in (
+        error,
+        error.__cause__,
+    ):  # Of an overloaded hub, the error is that of a missing network.
+        if isinstance(cause, HfHubHTTPError):
+            status = getattr(cause.response, "status_code", "an error")
+            return f"the hub answered {status}. Retry later if it is overloaded, or {remedy}"
     if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
         return f"{error.strerror}: check space and permissions of {constants.HF_HUB_CACHE}, or set HF_HOME"
     return f"without a network, {remedy}"

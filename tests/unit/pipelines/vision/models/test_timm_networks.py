@@ -319,10 +319,12 @@ def test_cached_weights_are_read_offline(timm_recipe, hub, hub_file, monkeypatch
         (403, "GatedRepo", "accept the terms"),
         (401, "RepoNotFound", "hf auth login"),
         (404, "EntryNotFound", "the hub answered 404"),
+        (503, "", "the hub answered 503"),
     ],
 )
-def test_refusal_of_the_hub_has_its_own_remedy(timm_recipe, hub, status, code, remedy):
+def test_refusal_of_the_hub_has_its_own_remedy(timm_recipe, hub, status, code, remedy, monkeypatch):
     hub["missing"] = (status, code)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # The client retries for half a minute.
 
     line = error_line(backbones.build_backbone, timm_recipe(weights="hub"))
 
