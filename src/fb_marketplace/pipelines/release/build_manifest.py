@@ -137,6 +137,8 @@ def build_manifest(
         price_insight_metrics: metrics of the price intervals.
         parameters: number of canaries.
     """
+    if isinstance(dual_text_encoder, Skipped):  # In a market without photos, the others exist.
+        dual_tokenizer = dual_encoder_report = dual_text_encoder
     files: dict[ArtifactName, FileRef | Skipped] = {
         "encoder": encoder,
         "image_index": image_index,

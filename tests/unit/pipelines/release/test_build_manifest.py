@@ -279,6 +279,20 @@ def test_release_has_the_dual_encoder_and_its_license(release_parts, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_tokenizer_without_a_text_tower_is_left_out(release_parts, tmp_path):
+    tokenizer = tmp_path / "dual_tokenizer"
+    tokenizer.write_bytes(small_search.tokenizer(padded_to=8))
+    dual = {
+        "dual_tokenizer": FileRef(str(tokenizer)),
+        "dual_encoder_report": {"weights": [DUAL_WEIGHTS]},
+    }
+
+    manifest = build_manifest(**release_parts | NO_PHOTOS | dual)
+
+    assert manifest.artifacts.keys().isdisjoint(DUAL_ENCODER)
+    assert [weights.model_dump() for weights in manifest.weights] == [WEIGHTS]
+
+
 NO_PRICES = dict.fromkeys(("price_insights", "price_insight_metrics"), Skipped("no prices"))
 NO_PHOTOS = dict.fromkeys(
     (
