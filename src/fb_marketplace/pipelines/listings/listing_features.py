@@ -169,7 +169,9 @@ def _report(features: pd.DataFrame, located: pd.DataFrame, places: Gazetteer) ->
 def _report_attributes(
     attributes: list[tuple[Attribute, ...]], brands: frozenset[str]
 ) -> dict[str, Any]:
-    kinds = Counter(kind for found_in in attributes for kind in {name.kind for name in found_in})
+    kinds = Counter(
+        kind for by_listing in attributes for kind in {attribute.kind for attribute in by_listing}
+    )
     shares = {kind: round(kinds[kind] / max(1, len(attributes)), 4) for kind in KINDS}
     return {"attributes": shares, "brands": sorted(brands)}
 

@@ -1,12 +1,13 @@
-"""Attributes of listings and queries: brand, model, colour, material, condition, sizes and measures.
+"""Attributes of listings: brand, model, colour, material, condition, sizes and measures.
 
-Rules find them in normalized text, the same for listings and queries. Brands are not listed here: they are
-learned from the market, and passed in.
+Rules find them in titles and descriptions. Brands are not listed here: they are learned from the market,
+and passed in.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
@@ -104,7 +105,6 @@ LETTER_SIZES: Final = {
     "xl": "XL",
     "xxl": "XXL",
 }
-MAX_BRAND_WORDS: Final = 2
 
 FACETS: Final[tuple[AttributeKind, ...]] = (
     "brand",
@@ -121,31 +121,44 @@ FACETS: Final[tuple[AttributeKind, ...]] = (
 MAX_VALUES: Final = 8
 MIN_LISTINGS: Final = 2
 
-_NUMBER: Final = r"\d+(?:\.\d+)?"
+MAX_MEASURE: Final = 1_000_000
+"""Values in standard units from here on are no measures, but mistakes."""
+
+_DESCRIPTION_CONDITIONS: Final = {
+    phrase: value for phrase, value in CONDITIONS.items() if phrase not in {"new", "used"}
+}
+"""Conditions in descriptions. There, "new" and "used" alone rarely describe the item: "used as a desk"."""
+
+_NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d{1,6})?"
 _UNIT: Final = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _END: Final = r"(?![a-z0-9])"
 _MEASURE: Final = re.compile(
-    rf"(?<![\w.£$€])({_NUMBER}(?:\s?(?:{_UNIT})?\s?[x×*]\s?{_NUMBER}){{0,2}})\s?-?({_UNIT}){_END}",
+    rf"(?<![\w.£$€])(?<!\d[,/–-])({_NUMBER}(?:\s?(?:{_UNIT})?\s?[x×*]\s?{_NUMBER}){{0,2}})\s?-?({_UNIT}){_END}",
 )
-"""A number with a unit, or two or three with one unit: "120 x 60 cm"."""
+"""A number with a unit, or two or three with one unit: "120 x 60 cm". No end of a range or fraction."""
 
 _SIZE: Final = re.compile(
-    r"\b(?:(?:uk|eu|us)\s?(?:size)?|size(?:\s?(?:uk|eu|us))?)\s?:?\s?"
-    rf"({_NUMBER}|xxl|xl|xs|s|m|l|small|medium|large){_END}(?!\s?[-/]\s?\d)"
+    r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?\s?:?\s?(\d{1,2}(?:\.5)?|xxl|xl|xs|s|m|l|small|medium|large)"
+    r"|(?:uk|eu)\s?:?\s?(\d{1,2}(?:\.5)?))"
+    r"(?!\w|[.,]\d|\s?[/–-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
 )
+"""A size. "us" and letters need the word "size": "call us", "uk small business"."""
+
 _BED: Final = re.compile(
-    r"\b(super king|king|queen|double|single)(?:[\s-]?size(?:d)?|\s(?=bed|mattress|duvet|divan|headboard))"
+    r"\b(super king|king|queen|double|single)"
+    r"(?:[\s-]?size(?:d)?|\s(?=bed(?!side|room)|mattress|duvet|divan|headboard))"
 )
 _AGE: Final = re.compile(
-    r"\b(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|m|years?|yrs?|y)" + _END
+    r"\b(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|years?|yrs?)" + _END
 )
 _SEATS: Final = re.compile(r"\b(\d|two|three|four)[\s-]?seat(?:er|s)?\b")
 _SEAT_NUMBERS: Final = {"two": "2", "three": "3", "four": "4"}
 _MODEL: Final = re.compile(r"\b(?=[a-z0-9]*[a-z])(?=[a-z0-9]*\d)[a-z0-9]{3,12}\b")
 _NO_MODEL: Final = re.compile(
-    r"\d+(?:st|nd|rd|th|s|x\d*|yrs?|mths?|hrs?|mins?|cc|b?hp|am|pm|k|p|d|mph|v|[kmg]?hz|mp|pcs?|g)"
+    r"\d+(?:st|nd|rd|th|s|x\d*|in\d+|yrs?|y|mths?|hrs?|mins?|cc|b?hp|am|pm|k|p|d|mph|v|[kmg]?hz|mp|pcs?"
+    rf"|{_UNIT})|(?:uk|eu|us)\d+"
 )
-"""Ordinals, dimensions, times, and measures that are no attribute."""
+"""Ordinals, dimensions, times, and measures and sizes that are no attribute."""
 
 _NETWORK: Final = re.compile(r"[2-6]\s?g")
 """Generations of mobile networks, such as "5g", which are no weights."""
@@ -163,17 +176,22 @@ class Attribute(NamedTuple):
     value: str
 
 
-def find_attributes(text: str, brands: Collection[str] = frozenset()) -> tuple[Attribute, ...]:
+def find_attributes(
+    text: str,
+    brands: Collection[str] = frozenset(),
+    conditions: Mapping[str, str] = CONDITIONS,
+) -> tuple[Attribute, ...]:
     """Return the distinct attributes in a text, by kind, then in order of appearance.
 
     Args:
-        text: a title, a description or a query.
-        brands: brands of the market, in lower case, of at most ``MAX_BRAND_WORDS`` words.
+        text: a title or a description.
+        brands: brands of the market: one word each, in lower case.
+        conditions: conditions by phrase.
     """
     folded = text.lower().replace("″", '"').replace("”", '"').replace("’", "'").replace("′", "'")
     attributes = dict.fromkeys(
         (
-            *_find_names(words(text), brands),
+            *_find_names(words(text), brands, conditions),
             *_find_sizes(folded),
             *_find_measures(folded),
             *_find_models(folded),
@@ -182,42 +200,40 @@ def find_attributes(text: str, brands: Collection[str] = frozenset()) -> tuple[A
     return tuple(sorted(attributes, key=lambda attribute: KINDS.index(attribute.kind)))
 
 
-def _find_names(tokens: list[str], brands: Collection[str]) -> Iterator[Attribute]:
+def _find_names(
+    tokens: list[str], brands: Collection[str], conditions: Mapping[str, str]
+) -> Iterator[Attribute]:
     """Yield brands, colours, materials and conditions: the longest phrase at each word."""
     place = 0
     while place < len(tokens):
-        length, attribute = _name_at(tokens, place, brands)
+        length, attribute = _name_at(tokens, place, brands, conditions)
         if attribute is not None:
             yield attribute
         place += length
 
 
 def _name_at(
-    tokens: list[str], place: int, brands: Collection[str]
+    tokens: list[str], place: int, brands: Collection[str], conditions: Mapping[str, str]
 ) -> tuple[int, Attribute | None]:
     """Return the number of words of the name at a place, and the attribute; None if there is none."""
     for length in range(min(3, len(tokens) - place), 0, -1):
         phrase = " ".join(tokens[place : place + length])
-        if length <= MAX_BRAND_WORDS and phrase in brands:
+        if phrase in brands:
             return length, Attribute("brand", phrase)
         if phrase in NAMES:
             return length, None
-        for kind, meanings in _NAMED:
-            if phrase in meanings:
-                return length, Attribute(kind, meanings[phrase])
+        if phrase in conditions:
+            return length, Attribute("condition", conditions[phrase])
+        if phrase in COLOURS:
+            return length, Attribute("colour", COLOURS[phrase])
+        if phrase in MATERIALS:
+            return length, Attribute("material", MATERIALS[phrase])
     return 1, None
-
-
-_NAMED: Final[tuple[tuple[AttributeKind, dict[str, str]], ...]] = (
-    ("condition", CONDITIONS),
-    ("colour", COLOURS),
-    ("material", MATERIALS),
-)
 
 
 def _find_sizes(text: str) -> Iterator[Attribute]:
     for match in _SIZE.finditer(text):
-        value = match[1]
+        value = match[1] or match[2]
         yield Attribute("size", LETTER_SIZES.get(value, value.upper()))
     for match in _BED.finditer(text):
         yield Attribute("size", match[1])
@@ -233,10 +249,18 @@ def _find_measures(text: str) -> Iterator[Attribute]:
     """Yield measures in standard units: "183 cm" for "6ft"."""
     for match in _MEASURE.finditer(text):
         kind, factor = UNITS[match[2]]
-        for number in re.findall(_NUMBER, match[1]):
-            value = float(number) * factor
-            if value > 0 and not _NETWORK.fullmatch(match[0]):
+        numbers = re.findall(_NUMBER, match[1])
+        if _NETWORK.fullmatch(match[0]) or (match[2] == "in" and _is_word_in(match[0], numbers)):
+            continue
+        for number in numbers:
+            value = float(number.replace(",", "")) * factor
+            if 0 < value < MAX_MEASURE:
                 yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+
+
+def _is_word_in(measure: str, numbers: list[str]) -> bool:
+    """Return whether "in" is a word, as in "10 in total" or "2-in-1", and no unit."""
+    return len(numbers) == 1 and measure != f"{numbers[0]}in"
 
 
 def _find_models(text: str) -> Iterator[Attribute]:
@@ -258,7 +282,7 @@ def listing_attributes(
     """Return the attributes of a listing: of each kind those in the title, or else in the description."""
     by_title = find_attributes(title, brands)
     kinds = {attribute.kind for attribute in by_title}
-    others = find_attributes(description, brands)
+    others = find_attributes(description, brands, _DESCRIPTION_CONDITIONS)
     return (*by_title, *(attribute for attribute in others if attribute.kind not in kinds))
 
 
@@ -276,7 +300,8 @@ class AttributeCount:
     count: int
 
 
-class AttributeTable(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class AttributeTable:
     """Attributes of listings, in CSR format.
 
     Attributes:
@@ -314,14 +339,14 @@ class AttributeTable(NamedTuple):
         """Return the attributes of some listings."""
         entries, lengths = self._entries(rows)
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        return self._replace(starts=starts, codes=self.codes[entries])
+        return replace(self, starts=starts, codes=self.codes[entries])
 
     def mask(self, name: str) -> NDArray[np.bool_]:
         """Return which listings have an attribute, ``kind:value``: bool, (listings,)."""
         mask = np.zeros(len(self.starts) - 1, np.bool_)
-        if name in self.names:
-            owners = np.repeat(np.arange(len(mask)), np.diff(self.starts))
-            mask[owners[self.codes == self.names.index(name)]] = True
+        code = self._code_of.get(name)
+        if code is not None:
+            mask[self._listings[self.codes == code]] = True
         return mask
 
     def count_values(self, rows: NDArray[np.integer]) -> list[AttributeCount]:
@@ -331,17 +356,32 @@ class AttributeTable(NamedTuple):
             At most ``MAX_VALUES`` of each of ``FACETS``, with at least ``MIN_LISTINGS`` listings.
         """
         counts = np.bincount(self.codes[self._entries(rows)[0]], minlength=len(self.names))
-        frequent = np.flatnonzero(counts >= MIN_LISTINGS)
+        frequent = self._facet_codes[counts[self._facet_codes] >= MIN_LISTINGS]
         by_kind: dict[str, list[tuple[int, str]]] = {name: [] for name in FACETS}
         for code, count in zip(frequent.tolist(), counts[frequent].tolist(), strict=True):
             kind, _, value = self.names[code].partition(":")
-            if kind in by_kind:
-                by_kind[kind].append((-count, value))
+            by_kind[kind].append((-count, value))
         return [
             AttributeCount(kind, value, -count)
             for kind in FACETS
             for count, value in sorted(by_kind[kind])[:MAX_VALUES]
         ]
+
+    @cached_property
+    def _code_of(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.names)}
+
+    @cached_property
+    def _listings(self) -> NDArray[np.int32]:
+        """The listing of each entry: int32, (entries,)."""
+        lengths = np.diff(self.starts)
+        return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+
+    @cached_property
+    def _facet_codes(self) -> NDArray[np.int64]:
+        """The codes of attributes of ``FACETS``, in ascending order."""
+        kinds = (name.partition(":")[0] for name in self.names)
+        return np.flatnonzero([kind in FACETS for kind in kinds])
 
     def _entries(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the entries of some listings, and the number of entries of each."""

@@ -277,7 +277,7 @@ class ListingStore:
             mask &= self.distances(location) <= location.radius_km
         if filters.has_photo is not None:
             mask &= (self.photo_count > 0) == filters.has_photo
-        for name in filters.attributes:
+        for name in dict.fromkeys(filters.attributes):
             mask &= self.features.attributes.mask(name)
         return mask
 

@@ -26,6 +26,8 @@ CONDITIONS: Final = {
     "refurbished": "refurbished",
     "reconditioned": "refurbished",
     "unused": "new",
+    "never used": "new",
+    "never been used": "new",
     "unopened": "sealed",
     "sealed": "sealed",
     "bnib": "new",

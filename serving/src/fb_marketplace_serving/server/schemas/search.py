@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from fb_marketplace_serving.search.candidates import Source
 from fb_marketplace_serving.search.engine import Sort
-from fb_marketplace_serving.search.listings.attributes import AttributeKind
+from fb_marketplace_serving.search.listings.attributes import KINDS, AttributeKind
 from fb_marketplace_serving.search.query.completion import CompletionKind
 from fb_marketplace_serving.search.query.parser import Kind
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
@@ -21,6 +21,8 @@ MAX_QUERY_LENGTH: Final = 200
 
 Ignorable = Literal["spelling", "price", "place", "category", "condition", "colour", "reference"]
 IGNORABLE: Final[tuple[str, ...]] = get_args(Ignorable)
+
+AttributeName = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(KINDS)}):.{{1,64}}$")]
 
 _HIT: Final[dict[str, Any]] = (
     OAK_BOOKCASE
@@ -68,7 +70,7 @@ class SearchRequest(BaseModel):
     near: str | None = Field(default=None, max_length=MAX_QUERY_LENGTH, description="Town.")
     radius_km: float | None = Field(default=None, gt=0, description="Maximum distance from `near`.")
     has_photo: bool | None = None
-    attribute: tuple[str, ...] = Field(
+    attribute: tuple[AttributeName, ...] = Field(
         default=(),
         max_length=16,
         description="Attributes that hits have, each as `kind:value`, such as `colour:red`.",

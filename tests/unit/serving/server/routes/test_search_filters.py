@@ -104,6 +104,10 @@ def test_distance_without_place_is_rejected(client, params):
         ({"q": "a" * 201}, "query.q"),
         ({"near": "a" * 201}, "query.near"),
         ({"has_photo": "maybe"}, "query.has_photo"),
+        ({"attribute": "red"}, "query.attribute"),
+        ({"attribute": "colour:"}, "query.attribute"),
+        ({"attribute": ["colour:red", "color:red"]}, "query.attribute"),
+        ({"attribute": f"colour:{'a' * 65}"}, "query.attribute"),
     ],
 )
 def test_invalid_parameter_is_named(client, params, message):
@@ -214,6 +218,7 @@ def test_attribute_facets_count_hits_and_narrow_them(client):
         narrowed = ask(client, q="red chair", attribute=f"{kind}:{value}")
         assert narrowed["total_listings"] == count
         assert all(value in hit["title"].lower() for hit in narrowed["hits"])
+        assert ask(client, q="red chair", attribute=[f"{kind}:{value}"] * 2) == narrowed
 
 
 def test_unknown_attribute_has_no_hits(client):
