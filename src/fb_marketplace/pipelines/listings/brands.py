@@ -1,7 +1,8 @@
 """Brands, learned from the texts of a market: names that belong to some categories.
 
-Nothing is listed in advance. A brand is a word that is capitalized inside sentences, although the word
-before it is not, that titles have, and that is much more frequent in some root categories than in others.
+Nothing is listed in advance. A brand is a word that has a capital letter inside sentences ("Bosch",
+"iPhone"), although the word before it is not capitalized, that titles have, and that is much more frequent
+in some root categories than in others.
 """
 
 import re
@@ -38,14 +39,14 @@ _NO_BRANDS: Final = frozenset(
     august september october november december jan feb mar apr jun jul aug sept oct nov dec english british
     french german italian american scottish irish welsh japanese chinese spanish london england scotland
     wales ireland britain christmas halloween easter paypal facebook whatsapp instagram gumtree ebay google
-    ghz mhz gpu cpu sata cds dvds
+    ghz mhz gpu cpu sata cds dvds mah kwh mbps gbps
     """)
 )
 """Capitalized words that are no brands of goods: days, months, languages, places to trade, and units."""
 
 
 def learn_brands(products: pd.DataFrame, splits: pd.DataFrame) -> frozenset[str]:
-    """Learn the brands of the listings of the training split, in lower case.
+    """Learn the brands of the listings of the training split: words without accents, in lower case.
 
     Args:
         products: ``product_id``, ``title``, ``description``, ``category_path``, ``town`` and ``county``.
@@ -64,12 +65,13 @@ def learn_brands(products: pd.DataFrame, splits: pd.DataFrame) -> frozenset[str]
     for title, description, category, group in rows:
         tokens = _TOKEN.findall(description)
         for before, token in pairwise(tokens):
-            if token[0].islower():
-                small[token] += 1
-            elif token[0].isupper() and (before[0].islower() or before[0].isdigit()):
-                capitals[token.lower()] += 1
-                mixed[token.lower()] += not token.isupper()
-                groups[token.lower()].add(group)
+            word = next(iter(words(token)), "")
+            if token.islower():
+                small[word] += 1
+            elif token != token.lower() and (before[0].islower() or before[0].isdigit()):
+                capitals[word] += 1
+                mixed[word] += not token.isupper()
+                groups[word].add(group)
         titles.update(set(words(title)))
         for word in {*words(title), *words(description)}:
             roots[word][category] += 1

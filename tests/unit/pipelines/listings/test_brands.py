@@ -25,6 +25,15 @@ def test_word_capitalized_in_one_category_is_a_brand():
     assert learn_brands(*market(TEXTS)) == {"acmo"}
 
 
+@pytest.mark.parametrize(
+    ("spelling", "brand"), [("Nestlé", "nestle"), ("Škoda", "skoda"), ("iDrill", "idrill")]
+)
+def test_accents_and_inner_capitals_are_read(spelling, brand):
+    texts = [tuple(text.replace("Acmo", spelling) for text in texts) for texts in TEXTS]
+
+    assert learn_brands(*market(texts)) == {brand}
+
+
 def test_brand_needs_several_groups():
     assert learn_brands(*market(TEXTS, MIN_GROUPS - 1)) == set()
 
