@@ -32,6 +32,9 @@ from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, com
 LOGGED: Final = "logged"
 """The order in which the listings were shown."""
 
+MAX_ROWS: Final = 1_000_000
+"""Rows of searches and listings, about 300 bytes each; searches of a text are sampled to stay below it."""
+
 TREES: Final = 50
 """Trees that predict attractiveness."""
 
@@ -47,8 +50,9 @@ def evaluate_clicks(
     """Estimate the value of the ranker's order for the users of the log.
 
     The value is the discounted sum of the attractiveness of the listings that were shown for a text, see
-    :mod:`fb_marketplace.evaluation.counterfactual`. Searches are those of :func:`evaluation_mask`. Listings
-    of the test split, and those that are no candidates any more, are left out.
+    :mod:`fb_marketplace.evaluation.counterfactual`. Searches are those of :func:`evaluation_mask`, and only
+    first pages: a later page does not say which listings were shown before it. Listings of the test split,
+    and those that are no candidates any more, are left out.
 
     Args:
         ranking_corpus: the listings.
@@ -64,6 +68,8 @@ def evaluate_clicks(
         of the ranker to the other methods, by estimator.
     """
     impressions = feedback[evaluation_mask(feedback)]
+    first = impressions.groupby("search_id")["position"].transform("min") == 1
+    impressions = impressions[first]
     if not impressions["clicked"].any():
         return {"searches": int(impressions["search_id"].nunique()), "clicks": 0}
     texts = impressions["words"].drop_duplicates().sort_values()
@@ -73,7 +79,8 @@ def evaluate_clicks(
     model, parts = Ranker.from_bytes(ranker.read()), []
     with Progress("logged queries evaluated", len(texts)) as progress:
         for words, rows in impressions[impressions["words"].isin(texts)].groupby("words"):
-            parts.append(_listings_of_text(rows, searcher.search(str(words)), training))
+            candidates = searcher.search(str(words))
+            parts.append(_listings_of_text(rows, candidates, training, MAX_ROWS // len(texts)))
             progress.advance(1)
     rows = pd.concat(parts, ignore_index=True)
     if not rows["clicked"].any():
@@ -105,9 +112,11 @@ class _Searcher:
 
 
 def _listings_of_text(
-    impressions: pd.DataFrame, candidates: pd.DataFrame, training: RankerParameters
+    impressions: pd.DataFrame, candidates: pd.DataFrame, training: RankerParameters, max_rows: int
 ) -> pd.DataFrame:
     """Return a row per search and listing that was shown in any search for the text.
+
+    Searches are sampled if there are more than ``max_rows`` rows; at least one remains.
 
     Returns:
         ``search_id``, ``words``, ``product_id``, ``clicked``, ``exposure``, ``propensity``, ``logged``
@@ -115,6 +124,8 @@ def _listings_of_text(
     """
     searches = impressions[["search_id", "words"]].drop_duplicates()
     chosen = candidates[candidates["product_id"].isin(impressions["product_id"])]
+    count = max(1, max_rows // max(1, len(chosen)))
+    searches = searches.iloc[sample_rows(searches["search_id"].to_list(), count, training.seed)]
     rows = searches.merge(chosen, how="cross").merge(
         impressions[["search_id", "product_id", "position", "clicked"]],
         on=["search_id", "product_id"],

@@ -7,6 +7,7 @@ import pytest
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking.click_log import evaluation_mask, join_clicks
+from fb_marketplace.pipelines.ranking.served import clicks
 from fb_marketplace.pipelines.ranking.served.clicks import evaluate_clicks
 from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
 
@@ -63,6 +64,36 @@ def test_estimates_of_logged_order_are_close_to_its_value(
     assert logged["naive"] < value - 0.3
     gain = report["methods"]["ranker"]["ips"]["value"] - logged["ips"]
     assert report["gains"]["logged"]["ips"]["value"] == pytest.approx(gain, abs=2e-4)
+
+
+def test_later_pages_are_not_evaluated(
+    stored_market, weighing, quick, few, ranker, feedback, store_file
+):
+    stored = store_file("ranker", ranker)
+    searches = feedback.head(1500)
+    later = searches.assign(
+        search_id="f" + searches["search_id"].str[1:], position=searches["position"] + PLACES
+    )
+
+    first_pages, all_pages = (
+        evaluate_clicks(stored_market, stored, table, weighing, quick, few)
+        for table in (searches, pd.concat([searches, later]))
+    )
+
+    assert first_pages["clicks"] > 0
+    assert all_pages == first_pages
+
+
+def test_searches_are_sampled_to_maximum_of_rows(
+    stored_market, weighing, quick, few, ranker, feedback, store_file, monkeypatch
+):
+    stored = store_file("ranker", ranker)
+    monkeypatch.setattr(clicks, "MAX_ROWS", 600)
+
+    report = evaluate_clicks(stored_market, stored, feedback, weighing, quick, few)
+
+    assert 60 <= report["searches"] <= 600 / PLACES
+    assert report["clicks"] > 0
 
 
 def test_searches_without_clicks_have_no_estimates(
