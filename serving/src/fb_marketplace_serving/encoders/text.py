@@ -57,6 +57,7 @@ class TextEncoder:
         dimension: number of dimensions of ``text_embedding``.
         text_to_image_dimension: number of dimensions of ``text_to_image_embedding``; zero if the
             graph has no such output.
+        is_dual: whether the text tower of a dual encoder gives ``text_to_image_embedding``.
     """
 
     def __init__(self, session: Any, tokenizer: Any, tower: "TextTower | None" = None) -> None:
@@ -80,7 +81,7 @@ class TextEncoder:
         self._outputs = [
             name for name in (TEXT_EMBEDDING, TEXT_TO_IMAGE_EMBEDDING) if name in widths
         ]
-        self._tower = tower
+        self._tower, self.is_dual = tower, tower is not None
         if tower is not None:
             self.text_to_image_dimension, self._outputs = tower.dimension, [TEXT_EMBEDDING]
         self._session = session
@@ -167,7 +168,7 @@ class TextTower:
     """
 
     def __init__(self, session: Any, tokenizer: Any) -> None:
-        """Wrap a session of ONNX Runtime and a tokenizer that pads.
+        """Wrap a session of ONNX Runtime and a tokenizer that pads; it will truncate, too.
 
         Raises:
             TextEncoderError: they do not belong to a text tower, or not together.
@@ -184,6 +185,7 @@ class TextTower:
                     f"found the inputs and outputs {names} of a text tower; expected {IDS}, tensor(int64) "
                     f"[n, tokens], and {TEXT_TO_IMAGE_EMBEDDING}"
                 )
+        tokenizer.enable_truncation(length)
         self._session, self._tokenizer = session, tokenizer
         tokens = len(_tokenize(tokenizer, "").ids)
         if tokens != length:

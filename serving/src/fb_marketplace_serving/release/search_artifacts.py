@@ -106,7 +106,10 @@ class SearchArtifacts:
             rows.append((files, text_to_image.image_ids, image_ids, "photos"))
             counts.append(
                 (
-                    ("text_encoder", "text_to_image_index"),
+                    (
+                        "dual_text_encoder" if encoder.is_dual else "text_encoder",
+                        "text_to_image_index",
+                    ),
                     encoder.text_to_image_dimension,
                     text_to_image.dimension,
                     f"dimensions of {TEXT_TO_IMAGE_EMBEDDING}",
@@ -128,22 +131,17 @@ class SearchArtifacts:
 
     def check_canaries(self, canaries: Sequence[TextCanary]) -> ArtifactMismatch | None:
         """Encode the text canaries and return the first mismatch, or None."""
+        files: tuple[SearchArtifact, ...] = ("text_encoder", "text_tokenizer")
         for canary in canaries:
             encoding = self.text_encoder.encode([canary.text])
-            pairs = {
-                TEXT_EMBEDDING: (encoding.text_embedding[0], canary.text_embedding),
-                TEXT_TO_IMAGE_EMBEDDING: (
-                    encoding.text_to_image_embedding[0],
-                    canary.text_to_image_embedding,
-                ),
-            }
-            difference = next(
-                filter(None, (_difference(name, *p) for name, p in pairs.items())), None
-            )
-            if difference:
-                return ArtifactMismatch(
-                    ("text_encoder", "text_tokenizer"), f"canary {canary.text!r}: {difference}"
-                )
+            for name, artifacts in (
+                (TEXT_EMBEDDING, files),
+                (TEXT_TO_IMAGE_EMBEDDING, DUAL_ENCODER if self.text_encoder.is_dual else files),
+            ):
+                vector: NDArray[np.float32] = getattr(encoding, name)[0]
+                difference = _difference(name, vector, getattr(canary, name))
+                if difference:
+                    return ArtifactMismatch(artifacts, f"canary {canary.text!r}: {difference}")
         return None
 
 

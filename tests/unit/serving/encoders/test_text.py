@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -6,7 +7,12 @@ import pytest
 from onnx import TensorProto
 from support.builders import tiny_text_encoder as tiny
 
-from fb_marketplace_serving.encoders.text import MAX_TOKENS, TextEncoder, TextEncoderError
+from fb_marketplace_serving.encoders.text import (
+    MAX_TOKENS,
+    TextEncoder,
+    TextEncoderError,
+    TextTower,
+)
 
 TEXTS = ["red chair", "an old oak table and a lamp", "", "bike", "zebra", "red chair " * 20]
 
@@ -150,6 +156,13 @@ def test_tower_gives_the_text_to_image_embedding(encoder):
     np.testing.assert_allclose(np.linalg.norm(text_to_image, axis=1), 1, atol=1e-6)
     alone = both.encode(TEXTS[:1]).text_to_image_embedding
     np.testing.assert_array_equal(alone[0], text_to_image[0])
+
+
+def test_tower_reads_the_beginning_of_long_texts():
+    padding_only = json.loads(tiny.tokenizer(padded_to=8)) | {"truncation": None}
+    tower = TextTower.from_bytes(tiny.tower(), json.dumps(padding_only).encode())
+
+    np.testing.assert_array_equal(tower.encode("red " * 50), tower.encode("red " * 8))
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,24 @@ def test_dual_encoder_of_another_size_is_rejected(tmp_path, with_tower):
     padded = tokenizer(padded_to=8)
     publish(Lake(str(tmp_path)), with_tower(dual_text_encoder=tower(5), dual_tokenizer=padded))
 
-    assert "found 5 dimensions of text_to_image_embedding; expected 4" in refusal(str(tmp_path))
+    message = refusal(str(tmp_path))
+    assert "found 5 dimensions of text_to_image_embedding; expected 4" in message
+    assert "dual_text_encoder" in message
+
+
+def test_canary_of_another_dual_encoder_names_its_files(tmp_path, with_tower, shop_draft):
+    manifest = with_tower(dual_text_encoder=tower(), dual_tokenizer=tokenizer(padded_to=8))
+    canary = manifest.text_canaries[0]
+    other = canary.model_copy(
+        update={"text_to_image_embedding": [-x for x in canary.text_to_image_embedding]}
+    )
+    publish(Lake(str(tmp_path)), manifest.model_copy(update={"text_canaries": (other,)}))
+
+    message = refusal(str(tmp_path))
+
+    assert "found text_to_image_embedding off by" in message
+    assert "dual_text_encoder" in message
+    assert shop_draft.artifacts["text_encoder"].path not in message
 
 
 def test_half_a_dual_encoder_is_rejected(with_tower):
