@@ -38,6 +38,12 @@ MEMORY_RETRIES: Final = "RAY_task_oom_retries"
 REQUEST_TIMEOUT: Final = "RAY_gcs_server_request_timeout_seconds"
 """Environment variables that Ray reads when it is imported."""
 
+SHARD_REMEDY: Final = "raise compute.ray.memory_per_task if memory was short"
+TRAIN_REMEDY: Final = "run the same command again: it resumes from the last completed epoch"
+TRIAL_REMEDY: Final = (
+    "raise compute.ray.train.cpus_per_worker if memory was short: fewer trials then share a machine"
+)
+
 _CORES_INTERVAL_S: Final = 10.0
 
 logger = logging.getLogger(__name__)
@@ -134,7 +140,7 @@ class RayEngine:
             yield from isolator.work(run_alone, shard)
 
         try:
-            with self._describe_losses(ray):
+            with self._describe_losses(ray, SHARD_REMEDY):
                 for shard in shards:
                     pending[task.remote([work], shard)] = shard
                     while len(pending) >= self._max_pending(ray):
@@ -153,19 +159,31 @@ class RayEngine:
             UserError: the cluster does not answer, or the training failed in all attempts.
         """
         ray = self._connect()
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores < self._train.cpus:
-            logger.warning(
-                "The training waits for %d cores; the cluster has %d. Add machines, or lower "
-                "compute.ray.train.workers or cpus_per_worker.",
-                *(self._train.cpus, cores),
-            )
+        resources = ray.cluster_resources()
+        for name, unit, needed, remedy in (
+            (
+                "CPU",
+                "cores",
+                self._train.cpus,
+                "lower compute.ray.train.workers or cpus_per_worker",
+            ),
+            (
+                *("GPU", "GPUs", self._train.gpus),
+                "lower compute.ray.train.workers, or set use_gpu to false",
+            ),
+        ):
+            present = int(resources.get(name, 0))
+            if present < needed:
+                logger.warning(
+                    "The training waits for %d %s; the cluster has %d. Add machines, or %s.",
+                    *(needed, unit, present, remedy),
+                )
         task = ray.remote(train).options(
             num_cpus=0, max_retries=self._max_retries, **self._train.options
         )
         reference = task.remote(loop, self._train, versions_of(TRAIN_LIBRARIES))
         try:
-            with self._describe_losses(ray):
+            with self._describe_losses(ray, TRAIN_REMEDY):
                 ray.get(reference)
         except BaseException:
             # Its processes end with it.
@@ -187,13 +205,13 @@ class RayEngine:
         )
 
         def wait(reference: Any) -> Any:
-            with self._describe_losses(ray):
+            with self._describe_losses(ray, TRIAL_REMEDY):
                 return ray.get(reference)
 
         return lambda value: partial(wait, task.remote([work], value))
 
     @contextmanager
-    def _describe_losses(self, ray: Any) -> Iterator[None]:
+    def _describe_losses(self, ray: Any, remedy: str) -> Iterator[None]:
         """Raise a UserError for a task that has lost its worker or machine in all attempts."""
         try:
             yield
@@ -205,7 +223,7 @@ class RayEngine:
         ) as error:
             raise UserError(
                 f"A task lost its Ray worker or machine {self._max_retries + 1} times: {error}. See the "
-                "logs of the workers, and raise compute.ray.memory_per_task if memory was short."
+                f"logs of the workers, and {remedy}."
             ) from error
 
     def _connect(self) -> Any:

@@ -30,13 +30,22 @@ class TrainResources:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of a task whose processes use this Python."""
-        return {"runtime_env": {"py_executable": self.python}} if self.python else {}
+        """Options of a task whose processes, and those that it starts, use this Python and device."""
+        environment: dict[str, Any] = {"py_executable": self.python} if self.python else {}
+        if not self.use_gpu:
+            # Without it, torch would find the GPUs of a machine that has some.
+            environment["env_vars"] = {"CUDA_VISIBLE_DEVICES": ""}
+        return {"runtime_env": environment} if environment else {}
 
     @property
     def cpus(self) -> int:
         """Cores of all processes."""
         return self.workers * self.cpus_per_worker
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all processes."""
+        return self.workers if self.use_gpu else 0
 
 
 def train(loop: Callable[[], Any], resources: TrainResources, versions: Mapping[str, str]) -> None:
@@ -96,6 +105,7 @@ def _call_in_worker(loop: Callable[[], Any], versions: Mapping[str, str]) -> Non
     import torch
     from ray.train.torch import get_device
 
-    if torch.cuda.is_available():
-        torch.cuda.set_device(get_device())
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     loop()

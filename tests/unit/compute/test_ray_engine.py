@@ -4,11 +4,12 @@ import signal
 import socket
 import sys
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
-from fb_marketplace.compute import ray_engine
+from fb_marketplace.compute import ray_engine, ray_train
 from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.ray_engine import RayEngine
 from fb_marketplace.errors import UserError
@@ -140,8 +141,60 @@ def test_training_needs_the_cores_of_all_workers(engine_of, caplog):
 
     assert "waits for 8 cores; the cluster has 1" in caplog.text
     (options,) = ray.options
-    assert options["runtime_env"] == {"py_executable": "/opt/python"}
+    assert options["runtime_env"]["py_executable"] == "/opt/python"
     assert ray.canceled == []
+
+
+def test_training_needs_a_gpu_for_each_worker(engine_of, caplog):
+    class Idle(FakeRay):
+        def get(self, _):
+            pass
+
+    engine_of(Idle(None), workers=1, use_gpu=True).train(print)
+
+    assert "waits for 1 GPUs; the cluster has 0" in caplog.text
+    assert "cores" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("use_gpu", "expected"),
+    [(False, {"runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}), (True, {})],
+)
+def test_gpus_are_hidden_from_training_without_them(engine_of, use_gpu, expected):
+    ray = FakeRay(KeyboardInterrupt())
+    engine = engine_of(ray, use_gpu=use_gpu)
+
+    engine.start_trials(str)
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(print)
+
+    environments = [
+        {name: value for name, value in options.items() if name == "runtime_env"}
+        for options in ray.options
+    ]
+    assert environments == [expected, expected]
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", []), ("cuda:0", ["cuda:0"])])
+def test_worker_selects_the_gpu_that_ray_gives_it(monkeypatch, device, expected):
+    selected, calls = [], []
+    for name in ("ray", "ray.train", "ray.train.torch"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["ray.train.torch"].get_device = lambda: torch.device(device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda chosen: selected.append(str(chosen)))
+
+    ray_train._call_in_worker(lambda: calls.append(None), {})
+
+    assert selected == expected
+    assert len(calls) == 1
+
+
+def test_lost_training_is_resumed_by_the_same_command(engine_of):
+    with pytest.raises(UserError, match=r"6 times: gone.*run the same command again") as error:
+        engine_of(FakeRay(NodeDiedError("gone"))).train(print)
+
+    assert "memory_per_task" not in str(error.value)
 
 
 def test_interrupted_training_ends_its_processes(engine_of):
