@@ -273,6 +273,7 @@ def create_export_pipeline() -> Pipeline:
                 [
                     "encoder_fp32",
                     "encoder_int8",
+                    "embedding_head",
                     "external_encoder_selection",
                     *photos,
                     "vision_labels",

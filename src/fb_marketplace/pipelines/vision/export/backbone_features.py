@@ -5,7 +5,11 @@ from typing import Final
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trunk
-from fb_marketplace.pipelines.vision.models.backbones import get_backbone, origin_of_weights
+from fb_marketplace.pipelines.vision.models.backbones import (
+    check_second_backbone,
+    get_backbone,
+    origin_of_weights,
+)
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.fingerprints import stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
@@ -31,9 +35,12 @@ def extract_backbone_features(
 
     Raises:
         InsufficientDataError: there are no photos.
+        UserError: the backbone, or the second one of the embedding, is not available.
     """
     if not len(images):
         raise InsufficientDataError("there are no photos")
+    # The second one is first used after the training, which may take hours.
+    check_second_backbone(parameters)
     backbone = [parameters.backbone, origin_of_weights(parameters), get_backbone(parameters).side]
     stage = stage_digest(" ".join(map(str, backbone)), REVISION, libraries=LIBRARIES)
     yield from extract_features(

@@ -76,9 +76,7 @@ def export_encoder(
     """
     network = _load_network(vision_model, vision_labels, parameters)
     head = b"" if isinstance(embedding_head, Skipped) else embedding_head.read()
-    if isinstance(embedding_head, Skipped) and parameters.embedding.layer == METRIC:
-        embedding = parameters.embedding.model_copy(update={"layer": POOL})
-        parameters = parameters.model_copy(update={"embedding": embedding})
+    parameters = _with_served_layer(parameters, embedding_head)
     layer = embedding_layer(network, sha256(vision_model.read()), head, parameters)
     temperature = 1.0 if isinstance(calibration, Skipped) else calibration["temperature"]
     return export_trained(network, temperature, layer)
@@ -107,6 +105,7 @@ def quantize_encoder(
 def select_encoder(
     encoder_fp32: FileRef,
     encoder_int8: FileRef | Skipped,
+    embedding_head: FileRef | Skipped,
     external_encoder_selection: dict[str, Any] | Skipped,
     images: Table,
     products: pd.DataFrame | Skipped,
@@ -120,11 +119,12 @@ def select_encoder(
     Without a classifier, whose accuracy int8 could lower, fp32 is served. An external encoder joins last.
 
     Returns:
-        The encoder, and a report: source and licence of the pretrained weights, accuracy of both, the drop
+        The encoder, and a report: source and licence of its pretrained weights, accuracy of both, the drop
         by int8, and the cosine similarity of their embeddings.
     """
     # The digest of `parameters` does not have it; a changed licence runs this node again.
     parameters = parameters.model_copy(update={"weights_license": weights_license})
+    parameters = _with_served_layer(parameters, embedding_head)
     if (
         isinstance(encoder_int8, Skipped)
         or isinstance(products, Skipped)
@@ -201,6 +201,16 @@ def _with_external_encoder(
                 f"Recall@1 {selection['recall_at_1']}",
             )
     return SelectedEncoder(encoder, report | {"weights": weights})
+
+
+def _with_served_layer(
+    parameters: VisionParameters, embedding_head: FileRef | Skipped
+) -> VisionParameters:
+    """Return the parameters with the pooled features as the embedding if its head was not trained."""
+    if not isinstance(embedding_head, Skipped) or parameters.embedding.layer != METRIC:
+        return parameters
+    embedding = parameters.embedding.model_copy(update={"layer": POOL})
+    return parameters.model_copy(update={"embedding": embedding})
 
 
 def _load_network(

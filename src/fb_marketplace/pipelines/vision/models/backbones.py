@@ -121,6 +121,9 @@ HIDDEN: Final = "fc.1"
 METRIC: Final = "metric"
 """Name of the trained embedding head as a layer."""
 
+SECOND: Final = "vision.embedding.second_backbone"
+"""Name of its parameter, for errors."""
+
 RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -278,8 +281,40 @@ def second_backbone(parameters: VisionParameters) -> VisionParameters | None:
     )
 
 
+def check_second_backbone(parameters: VisionParameters) -> None:
+    """Check that the second backbone can be built, if the embedding needs it.
+
+    Raises:
+        UserError: there is no such backbone, its pretrained weights are missing, or their licence is not
+            known.
+    """
+    second = second_backbone(parameters)
+    if second is None or parameters.embedding.layer != METRIC:
+        return
+    name, remedy = second.backbone, f"Set {SECOND} to another backbone, or to null"
+    pretrained = [known for known, backbone in BACKBONES.items() if backbone.sources()[0] != "none"]
+    if not name.startswith(timm_networks.PREFIX) and name not in pretrained:
+        raise UserError(
+            f"{SECOND} is '{name}'; expected one of {', '.join(pretrained)}, timm/ and the name of a "
+            "network of timm, or null"
+        )
+    try:
+        backbone = get_backbone(second)
+        if backbone.sources()[0] == "none":
+            raise UserError(f"timm has no weights of {name} in the Hugging Face Hub; {remedy}")
+        if backbone.license is None:
+            raise UserError(f"{SECOND} is '{name}', whose publisher states no licence; {remedy}")
+        build_backbone(second)
+    except UserError as error:
+        message = str(error).replace("vision.backbone", SECOND)
+        message = message.replace("vision.input_side", "vision.embedding.second_input_side")
+        if "vision.weights" in message:  # they are those of the first backbone
+            message = f"{message.partition('; ')[0]}. {remedy}"
+        raise UserError(message) from error
+
+
 def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]]:
-    """Return source and licence of the pretrained weights, for the model card and the manifest.
+    """Return source and licence of the served pretrained weights, for the model card and the manifest.
 
     Returns:
         One entry per backbone with pretrained weights: its ``name``, ``source``, ``sha256`` if known, and
@@ -288,7 +323,7 @@ def describe_weights(parameters: VisionParameters) -> list[dict[str, str | None]
     Raises:
         UserError: there is no such backbone or source, or the licence of the weights is missing.
     """
-    second = second_backbone(parameters)
+    second = second_backbone(parameters) if parameters.embedding.layer == METRIC else None
     own, others = _describe_weights(parameters), _describe_weights(second) if second else []
     return own + [entry for entry in others if entry not in own]
 

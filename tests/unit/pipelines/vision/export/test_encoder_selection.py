@@ -61,6 +61,7 @@ def choose(marketplace, colours, base_recipe, changed):
         return select_encoder(
             colours,
             int8,
+            colours,
             {},
             marketplace.images,
             products,
@@ -125,7 +126,7 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, base
     others.loc[~validation, "category"] = "Red"
 
     one, other = (
-        select_encoder(colours, wrong, {}, marketplace.images, products, *rest)
+        select_encoder(colours, wrong, colours, {}, marketplace.images, products, *rest)
         for products in (marketplace.products, others)
         for rest in [(marketplace.splits, CHANNELS, base_recipe, None)]
     )
@@ -199,10 +200,29 @@ def test_fp32_is_selected_without_classifier(marketplace, colours, base_recipe):
     missing = Skipped("one category")
     given = (marketplace.images, missing, marketplace.splits, missing, base_recipe, None)
 
-    chosen = select_encoder(colours, colours, {}, *given)
+    chosen = select_encoder(colours, colours, missing, {}, *given)
 
     assert chosen.encoder == colours.read()
     assert chosen.report["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("has_head", "layer", "listed"),
+    [(True, "metric", True), (False, "metric", False), (True, "pool", False)],
+)
+def test_second_backbone_is_reported_if_it_is_served(
+    marketplace, colours, base_recipe, changed, has_head, layer, listed
+):
+    recipe = changed(
+        base_recipe, embedding={"second_backbone": "efficientnet_lite0", "layer": layer}
+    )
+    missing = Skipped("too few pairs")
+    data = (marketplace.images, missing, marketplace.splits, missing, recipe, None)
+
+    chosen = select_encoder(colours, missing, colours if has_head else missing, {}, *data)
+
+    names = [entry["name"] for entry in chosen.report["weights"]]
+    assert names == (["efficientnet_lite0"] if listed else [])
 
 
 def test_model_without_classes_or_head_is_exported_with_pooled_features(

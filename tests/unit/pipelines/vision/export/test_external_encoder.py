@@ -201,7 +201,9 @@ def test_served_encoder_and_its_licenses(external, recipe, marketplace, constant
     selection = {"weight": weight, "recall_at_1": {}, "photos": 6}
     parts = (marketplace.images, marketplace.products, marketplace.splits, LABELS)
 
-    served = select_encoder(constant, constant, selection, *parts, recipe(external()), None)
+    served = select_encoder(
+        constant, constant, constant, selection, *parts, recipe(external()), None
+    )
 
     joined = Encoder.from_bytes(served.encoder, threads=1)
     alone = Encoder.from_bytes(constant.read(), threads=1)

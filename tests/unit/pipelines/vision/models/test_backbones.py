@@ -1,5 +1,6 @@
 import pytest
 import torch
+from huggingface_hub import constants
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models import backbones
@@ -84,6 +85,43 @@ def test_packaged_weights_do_not_depend_on_the_seed(base_recipe, changed):
 )
 def test_weights_have_a_content_name(base_recipe, changed, values, origin):
     assert backbones.origin_of_weights(changed(base_recipe, **values)).startswith(origin)
+
+
+def test_weights_of_a_second_backbone_without_head_are_not_described(base_recipe, changed):
+    recipe = changed(
+        base_recipe, embedding={"second_backbone": "efficientnet_lite0", "layer": "pool"}
+    )
+
+    assert backbones.describe_weights(recipe) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "expected"),
+    [
+        ("cnn", 64, r"'cnn'; expected one of resnet50, .*null"),
+        ("resnet5000", 64, r"'resnet5000'; expected one of resnet50, .*null"),
+        ("timm/resnet5000", 64, r"'timm/resnet5000', but timm .* such as .*"),
+        ("timm/botnet50ts_256", 256, "timm has no weights of timm/botnet50ts_256"),
+        ("timm/cpubone_b0_bfrobust.r224_in1k", 224, "states no licence"),
+        ("timm/resnet18", 64, "could not be downloaded .* or to null"),
+        ("timm/test_coatnet", 150, "second_input_side to 160"),
+    ],
+)
+def test_second_backbone_is_checked(
+    base_recipe, changed, monkeypatch, tmp_path, name, side, expected
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    values = {"second_backbone": name, "second_input_side": side}
+
+    with pytest.raises(UserError, match=expected) as error:
+        backbones.check_second_backbone(changed(base_recipe, embedding=values))
+
+    assert "vision.backbone" not in str(error.value)
+    assert "vision.input_side" not in str(error.value)
+    assert "vision.weights" not in str(error.value)
+    # It is not built for a layer that does not need it.
+    backbones.check_second_backbone(changed(base_recipe, embedding=values | {"layer": "pool"}))
 
 
 def test_weights_of_both_backbones_are_described(base_recipe, changed):
