@@ -1,7 +1,8 @@
 """Embedding nodes: the trained embedding head, and other layers to compare it with."""
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -113,8 +114,7 @@ def embedding_layer(
     if config.layer == METRIC and embedding_head:
         card = read_metadata(embedding_head, "card")
         recipe = card["recipe"]
-        second = recipe.get("second_backbone"), recipe.get("second_input_side")
-        expected = config.second_backbone, config.second_input_side
+        second, expected = _second_backbone(recipe), _second_backbone(config.model_dump())
         trained = (card["model"], recipe["num_blocks"], recipe["gem_p"], second)
         if trained != (model, config.num_blocks, config.gem_p, expected):
             raise UserError(
@@ -221,6 +221,12 @@ def embed_layers(
         ],
         ignore_index=True,
     )
+
+
+def _second_backbone(recipe: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return name and side of the second backbone in the recipe of a head; None if it has none."""
+    name = recipe.get("second_backbone")
+    return (name, recipe["second_input_side"]) if name else None
 
 
 def _layer_slices(network: "Network", parameters: VisionParameters) -> dict[str, slice]:

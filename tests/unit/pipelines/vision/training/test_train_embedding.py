@@ -112,6 +112,15 @@ def test_head_of_other_levels_is_rejected(
         )
 
 
+def test_side_does_not_matter_without_a_second_backbone(
+    market, model, fitted_network, base_recipe, changed
+):
+    head = train_embedding_head(*market, model, base_recipe).embedding_head
+    other = changed(base_recipe, embedding={"second_input_side": 96})
+
+    assert embedding_layer(fitted_network, sha256(model.read()), head, other).second is None
+
+
 def test_head_without_pairs_is_insufficient(market, model, base_recipe):
     table, products, splits = market
     alone = splits.assign(group=splits["image_id"])
