@@ -7,7 +7,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fb_marketplace.parameters.base import Count, Parameters, Positive, Seed
 from fb_marketplace.parameters.ranking import RankerParameters
-from fb_marketplace.parameters.vision import EmbeddingHeadParameters, HeadParameters
+from fb_marketplace.parameters.vision import (
+    FEATURE_PARAMETERS,
+    EmbeddingHeadParameters,
+    HeadParameters,
+)
 
 
 class SearchRange(Parameters):
@@ -37,13 +41,20 @@ def _check_space(space: SearchSpace, section: type[Parameters]) -> SearchSpace:
     return space
 
 
+def _check_embedding_space(space: SearchSpace) -> SearchSpace:
+    if computed_before := sorted(space.keys() & FEATURE_PARAMETERS):
+        raise ValueError(
+            f"{', '.join(computed_before)} cannot be tuned: each value needs other block features. Remove "
+            "the range, and compare runs with other values of vision.embedding"
+        )
+    return _check_space(space, EmbeddingHeadParameters)
+
+
 class VisionSearchSpaces(Parameters):
     """Ranges of parameters in ``vision.head`` and ``vision.embedding``."""
 
     head: Annotated[SearchSpace, AfterValidator(lambda space: _check_space(space, HeadParameters))]
-    embedding: Annotated[
-        SearchSpace, AfterValidator(lambda space: _check_space(space, EmbeddingHeadParameters))
-    ]
+    embedding: Annotated[SearchSpace, AfterValidator(_check_embedding_space)]
 
 
 class TuneParameters(Parameters):

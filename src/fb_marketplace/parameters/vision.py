@@ -134,7 +134,10 @@ class EmbeddingHeadParameters(Parameters):
     num_blocks: Annotated[int, Field(ge=1, description="the last so many blocks, pooled")]
     gem_p: Annotated[float, Field(ge=1, description="exponent of the generalized mean")]
     second_backbone: Annotated[
-        str | None, Field(description="pretrained, not trained further; its blocks join the input")
+        str | None,
+        Field(
+            min_length=1, description="pretrained, not trained further; its blocks join the input"
+        ),
     ]
     second_input_side: Annotated[int, Field(ge=32, le=1024, description="of the second backbone")]
     late_blocks: Annotated[
@@ -151,6 +154,12 @@ class EmbeddingHeadParameters(Parameters):
     learning_rate: Positive
     weight_decay: NotNegative
     dropout: Dropout
+
+
+FEATURE_PARAMETERS: Final = frozenset(
+    {"num_blocks", "gem_p", "second_backbone", "second_input_side"}
+)
+"""Parameters of ``vision.embedding`` that its input, the block features, depends on."""
 
 
 MaxError = Annotated[float, Field(gt=0, lt=1, description="share of the answered cases")]

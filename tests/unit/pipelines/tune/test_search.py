@@ -207,6 +207,14 @@ def test_unknown_parameter_is_rejected(settings):
         settings(ranker={"num_leaf": {"low": 2, "high": 8}})
 
 
+@pytest.mark.parametrize("name", ["num_blocks", "gem_p", "second_input_side"])
+def test_parameter_of_the_features_is_rejected(settings, name):
+    embedding = {name: {"low": 1, "high": 8}}
+
+    with pytest.raises(ValidationError, match=f"{name} cannot be tuned"):
+        settings(vision={"head": {}, "embedding": embedding})
+
+
 @pytest.mark.parametrize("values", [{"low": 2, "high": 1}, {"low": 0.0, "high": 1.0, "log": True}])
 def test_impossible_range_is_rejected(values):
     with pytest.raises(ValidationError, match="low is"):

@@ -25,6 +25,7 @@ from fb_marketplace.storage.fingerprints import make_key, stage_digest
 from fb_marketplace.storage.keyed_table import Table
 
 REVISION: Final = 1
+EMBEDDING_REVISION: Final = 2
 
 
 def prepare_head_objective(
@@ -70,7 +71,7 @@ def prepare_embedding_objective(
     from fb_marketplace.pipelines.vision.models.embedding_head import head_parts
 
     data = make_feature_set(block_features, products, splits)
-    pairs = product_pairs(data, products)._replace(parts=head_parts(parameters))
+    pairs = product_pairs(data, products)
 
     def evaluate(values: EmbeddingHeadParameters) -> NDArray[np.float64]:
         import torch
@@ -79,7 +80,8 @@ def prepare_embedding_objective(
 
         if not values.epochs:
             raise UserError("vision.embedding.epochs is 0, so no head is trained.")
-        head, _ = fit_head(pairs, values, parameters.seed)
+        parts = head_parts(parameters.model_copy(update={"embedding": values}))
+        head, _ = fit_head(pairs._replace(parts=parts), values, parameters.seed)
         with torch.no_grad():
             embeddings = head(torch.from_numpy(pairs.features[pairs.validation])).numpy()
         return first_hits(embeddings, pairs).astype(np.float64)
@@ -91,9 +93,12 @@ def prepare_embedding_objective(
         parameters.embedding,
         groups[np.bincount(groups)[groups] > 1],
         make_key(
-            stage_digest("tune_embedding", REVISION, None, ["torch", "pytorch-metric-learning"]),
+            stage_digest(
+                "tune_embedding", EMBEDDING_REVISION, None, ["torch", "pytorch-metric-learning"]
+            ),
             parameters.seed,
-            arrays_digest(*pairs[:-1], [list(part) for part in pairs.parts]),
+            parameters.backbone,
+            arrays_digest(*pairs[:-1]),
         ),
         evaluate,
     )

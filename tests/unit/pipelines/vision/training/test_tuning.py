@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision.training import metric_learning
 from fb_marketplace.pipelines.vision.training.linear_probe import make_feature_set, train_head
 from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 from fb_marketplace.pipelines.vision.training.train_embedding import product_pairs
@@ -101,6 +102,23 @@ def test_values_of_section_are_used(store, base_recipe, prepare, values):
     cases = objective.evaluate(objective.current.model_copy(update=values))
 
     assert not np.array_equal(cases, objective.evaluate(objective.current))
+
+
+def test_head_of_a_trial_has_the_parts_of_its_values(store, base_recipe, changed, monkeypatch):
+    recipe = changed(base_recipe, embedding={"late_blocks": 1, "late_weight": 0.2})
+    objective = prepare_embedding_objective(store(1), PRODUCTS, SPLITS, recipe)
+    parts = []
+
+    def record(pairs, values, seed):
+        parts.append(pairs.parts)
+        raise UserError("enough")
+
+    monkeypatch.setattr(metric_learning, "fit_head", record)
+    for values in ({"late_weight": 0.7}, {"late_blocks": 0}):
+        with pytest.raises(UserError, match="enough"):
+            objective.evaluate(recipe.embedding.model_copy(update=values))
+
+    assert [[part.weight for part in trial] for trial in parts] == [[pytest.approx(0.3), 0.7], [1]]
 
 
 def test_embedding_without_epochs_is_not_trained(store, base_recipe):
