@@ -46,9 +46,7 @@ def build_tokenizer(
         )
     if name:
         tokenizer = _read_tokenizer(name, read_file, origin)
-        padding = _padding_id(
-            tokenizer, json.loads(read_file(name, "tokenizer_config.json")), origin
-        )
+        padding = _padding_id(tokenizer, _read_config(name, read_file, origin), origin)
         clean = options.get("clean", "whitespace")
     else:
         tokenizer, padding, clean = _clip_tokenizer(), 0, options.get("clean", "lower")
@@ -74,6 +72,24 @@ def _read_tokenizer(name: str, read_file: Callable[[str, str], bytes], origin: s
             f"search.dual_encoder: tokenizer.json of {origin} is not a tokenizer ({error}). Copy it again "
             "from where it was published"
         ) from error
+
+
+def _read_config(
+    name: str, read_file: Callable[[str, str], bytes], origin: str
+) -> Mapping[str, Any]:
+    content = read_file(name, "tokenizer_config.json")
+    try:
+        config = json.loads(content)
+    except ValueError as error:
+        config, reason = None, f" ({error})"
+    else:
+        reason = ""
+    if not isinstance(config, dict):
+        raise UserError(
+            f"search.dual_encoder: tokenizer_config.json of {origin} is no JSON object{reason}. Copy it "
+            "again from where it was published"
+        )
+    return config
 
 
 def _padding_id(tokenizer: Any, config: Mapping[str, Any], origin: str) -> int:

@@ -7,7 +7,7 @@ CLIP's own vocabulary, ``tokenizer.json`` and ``tokenizer_config.json``.
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -76,11 +76,14 @@ def load_dual_encoder(parameters: SearchParameters) -> DualEncoder:
     folder = files.config.parent
     try:
         model_config = json.loads(files.config.read_bytes())["model_cfg"]
+        _check_text_network(model_config["text_cfg"], name)
         with suppress_warnings():  # open_clip warns of the random weights that are replaced below
             network = open_clip.create_model(
                 f"local-dir:{folder}", load_weights=False, pretrained_text=False
             )
             open_clip.load_checkpoint(network, str(files.weights.path))
+    except UserError:
+        raise
     except Exception as error:  # open_clip has errors of all kinds
         raise UserError(
             f"search.dual_encoder: {files.weights.path.name} of {name} cannot be loaded as {CONFIG} "
@@ -147,6 +150,14 @@ def _import_open_clip() -> ModuleType:
         ) from error
     module: ModuleType = open_clip
     return module
+
+
+def _check_text_network(text_config: Mapping[str, Any], name: str) -> None:
+    if transformer := text_config.get("hf_model_name"):
+        raise UserError(
+            f"search.dual_encoder: {name} reads texts by {transformer} of the library transformers, which "
+            "is not supported; expected a text network of open_clip itself. Choose another network"
+        )
 
 
 def _find_files(name: str) -> _Files:

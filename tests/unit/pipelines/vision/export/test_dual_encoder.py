@@ -226,6 +226,7 @@ def test_unsupported_tokenizer_is_rejected(copied, tmp_path):
     ("files", "expected"),
     [
         ({"tokenizer_config.json": {"pad_token": "<none>"}}, "pad_token '<none>'"),
+        ({"tokenizer_config.json": ["</s>"]}, "tokenizer_config.json"),
         ({"tokenizer.json": {}}, "tokenizer.json"),
         ({"tokenizer.json": None}, "has no tokenizer.json"),
     ],
@@ -239,6 +240,25 @@ def test_damaged_tokenizer_is_rejected(base_parameters, tmp_path, files, expecte
             (folder / name).unlink()
 
     assert expected in error_line(SearchParameters(**base_parameters["search"] | named))
+
+
+def test_tokenizer_config_that_is_no_json_is_rejected(base_parameters, tmp_path):
+    named = tiny.write_dual_encoder(tmp_path / "siglip", own_tokenizer=True)
+    (tmp_path / "siglip" / "tokenizer_config.json").write_text("{")
+
+    line = error_line(SearchParameters(**base_parameters["search"] | named))
+
+    assert "tokenizer_config.json" in line
+    assert "is no JSON object (" in line
+
+
+def test_text_network_of_another_library_is_rejected(copied, tmp_path):
+    file = tmp_path / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["model_cfg"]["text_cfg"]["hf_model_name"] = "tests/bert"
+    file.write_text(json.dumps(config))
+
+    assert "reads texts by tests/bert" in error_line(copied)
 
 
 def test_missing_library_is_reported(parameters, monkeypatch):
