@@ -109,7 +109,7 @@ def class_weights(classes: NDArray[np.int64], labels: int, power: float) -> NDAr
 
 def make_loss(
     weights: "torch.Tensor", has_paths: bool, parameters: VisionParameters
-) -> "Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]":
+) -> "Callable[..., torch.Tensor]":
     """Build the loss: cross-entropy of classes plus weighted cross-entropy of paths.
 
     Args:
@@ -118,8 +118,8 @@ def make_loss(
         parameters: label smoothing, and the weight of the path loss.
 
     Returns:
-        A function of class logits (n, classes), path logits (n, paths), true classes (n,) and true
-        paths (n,).
+        A function of class logits (n, classes), path logits (n, paths), true classes (n,), true paths
+        (n,) and, optionally, a factor of the loss of classes.
     """
     import torch
 
@@ -127,9 +127,15 @@ def make_loss(
     path_loss = torch.nn.CrossEntropyLoss(label_smoothing=parameters.label_smoothing)
 
     def compute_loss(
-        logits: torch.Tensor, path_logits: torch.Tensor, classes: torch.Tensor, paths: torch.Tensor
+        logits: torch.Tensor,
+        path_logits: torch.Tensor,
+        classes: torch.Tensor,
+        paths: torch.Tensor,
+        class_factor: torch.Tensor | None = None,
     ) -> torch.Tensor:
         loss: torch.Tensor = class_loss(logits, classes)
+        if class_factor is not None:
+            loss = class_factor * loss
         if has_paths:
             loss = loss + parameters.path_loss_weight * path_loss(path_logits, paths)
         return loss

@@ -138,9 +138,28 @@ def _make_batch_loss(
     classes = torch.from_numpy(task.classes).to(device)
     paths = torch.from_numpy(task.paths.classes if task.paths else task.classes).to(device)
     weights = class_weights(task.classes, head.classes, parameters.class_weight_power)
-    compute_loss = make_loss(
-        torch.from_numpy(weights).to(device), task.paths is not None, parameters
-    )
-    return lambda logits, path_logits, positions: compute_loss(
-        logits, path_logits, classes[positions], paths[positions]
-    )
+    weight_of_class = torch.from_numpy(weights).to(device)
+    compute_loss = make_loss(weight_of_class, task.paths is not None, parameters)
+    is_shared = parameters.class_weight_power > 0 and training_group().size > 1
+
+    def compute_batch_loss(
+        logits: torch.Tensor, path_logits: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        own = classes[positions]
+        factor = _class_factor(weight_of_class[own]) if is_shared else None
+        return compute_loss(logits, path_logits, own, paths[positions], factor)
+
+    return compute_batch_loss
+
+
+def _class_factor(weights: torch.Tensor) -> torch.Tensor:
+    """Return the factor that makes the weighted mean of a part count as in the mean of its batch.
+
+    Args:
+        weights: float32, (photos of this process,), their class weights.
+    """
+    part = torch.stack([weights.sum(), torch.ones_like(weights).sum()])
+    batch = part.clone()
+    torch.distributed.all_reduce(batch)
+    shares = part / batch
+    return shares[0] / shares[1]

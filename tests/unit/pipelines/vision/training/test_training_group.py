@@ -85,12 +85,17 @@ class GroupEngine:
 @pytest.fixture(scope="module")
 def recipe(base_recipe, changed):
     """A recipe without the randomness that depends on the rank: mixup and dropout."""
-    return changed(base_recipe, fine_tuning={"mixup": 0.0, "dropout": 0.0, "batch_size": 7})
+    training = {"mixup": 0.0, "dropout": 0.0, "batch_size": 7}
+    return changed(base_recipe, class_weight_power=0.5, fine_tuning=training)
 
 
 @pytest.fixture(scope="module")
 def task(marketplace, recipe):
-    return make_task(*marketplace, recipe)
+    """A task with classes of different sizes, so of different weights."""
+    task = make_task(*marketplace, recipe)
+    classes = task.classes.copy()
+    classes[np.flatnonzero(classes == 1)[2:]] = 0
+    return task._replace(classes=classes)
 
 
 @pytest.fixture(scope="module")
