@@ -260,9 +260,9 @@ def measure_scale(source: InterpolatedVectors, url: str, count: int) -> None:
         recall, times = 0.0, np.zeros(count)
         for number, query in enumerate(queries):
             started = time.perf_counter()
-            found, _ = knn.nearest_neighbors(table, query[None], TOP, allowed)
+            rows, _ = knn.nearest_neighbors(table, query[None], TOP, allowed)
             times[number] = time.perf_counter() - started
-            recall += len({*found[0].tolist()} & {*expected[number].tolist()}) / TOP / count
+            recall += len({*rows[0].tolist()} & {*expected[number].tolist()}) / TOP / count
         print(f"{share:<15} {recall:.4f}      {percentiles(times.reshape(2, -1))}")
 
 

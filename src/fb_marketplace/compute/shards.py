@@ -117,7 +117,7 @@ def map_shards(
     Args:
         function: a picklable function. It is sent to each worker once.
         shards: Arrow tables, or other picklable values; read lazily as results are consumed.
-        sink: a picklable function that writes a result to storage. The driver commits what it returns.
+        sink: a picklable function that writes a result to storage. The driver commits its return value.
             Workers of other machines call it. Local workers do not: the driver gets their results.
         max_workers: maximum number of workers; 0: one per core; 1: work in this process. An engine ignores
             other numbers than 1.

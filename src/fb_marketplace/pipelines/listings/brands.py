@@ -29,7 +29,7 @@ MIN_DIVERGENCE: Final = 1.0
 
 MIN_LETTERS: Final = 3
 MAX_ACRONYM: Final = 4
-"""Words of at most so many letters, all of which are capitals everywhere, are units and formats."""
+"""Maximum length of a word that is a unit or a format, not a brand, if it is always written in capitals."""
 
 _TOKEN: Final = re.compile(r"[^\W_]+|[.!?:;\n•*/()-]")
 

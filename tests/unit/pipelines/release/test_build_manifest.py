@@ -275,8 +275,8 @@ def test_release_has_the_dual_encoder_and_its_license(release_parts, tmp_path):
     assert opened.manifest.artifacts.keys() > {*DUAL_ENCODER}
     parts = (release_parts[name].read() for name in ("text_encoder", "text_tokenizer"))
     expected = TextEncoder.from_bytes(*parts, *contents).encode(["Bike"]).text_to_image_embedding
-    found = opened.search.text_encoder.encode(["Bike"]).text_to_image_embedding
-    np.testing.assert_array_equal(found, expected)
+    embedding = opened.search.text_encoder.encode(["Bike"]).text_to_image_embedding
+    np.testing.assert_array_equal(embedding, expected)
 
 
 def test_tokenizer_without_a_text_tower_is_left_out(release_parts, tmp_path):
