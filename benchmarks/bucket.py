@@ -30,7 +30,7 @@ from PIL import Image
 from fb_marketplace.parameters.cleaning import CleaningParameters, DisplayParameters
 from fb_marketplace.pipelines.cleaning.photos import read_photos
 from fb_marketplace.schemas.lance import IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.keyed_table import KeepOnly
 from fb_marketplace.storage.keys import Keys
 from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource
@@ -209,7 +209,7 @@ def plain(url: str, bucket: str) -> float:
     )
     _, *batches = read_photos(matched_with_rows(files), folder, Keys(), Keys(), Keys(), settings)
     for usable, *_ in batches:
-        keyed_table.insert(table, usable)
+        table_writer.insert(table, usable)
     return len(files) / (time.perf_counter() - started)
 
 
@@ -228,7 +228,7 @@ def ours(url: str, bucket: str) -> float:
     ):
         if isinstance(usable, KeepOnly):
             continue
-        keyed_table.insert(table, usable)
+        table_writer.insert(table, usable)
         if number <= cores():
             # A run starts its processes once; their start is not part of the comparison.
             started, before = time.perf_counter(), before + len(usable)

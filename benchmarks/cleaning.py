@@ -216,7 +216,7 @@ def read_into_table(folder: Path, count: int) -> None:
     from fb_marketplace.parameters.cleaning import CleaningParameters
     from fb_marketplace.pipelines.cleaning.photos import read_photos
     from fb_marketplace.schemas.lance import IMAGES
-    from fb_marketplace.storage import keyed_table
+    from fb_marketplace.storage import keyed_table, table_writer
     from fb_marketplace.storage.keyed_table import KeepOnly
     from fb_marketplace.storage.keys import Keys
 
@@ -231,7 +231,7 @@ def read_into_table(folder: Path, count: int) -> None:
     nothing = Keys()
     for usable, *_ in read_photos(matched, source, nothing, nothing, nothing, parameters):
         if not isinstance(usable, KeepOnly):
-            keyed_table.insert(table, usable)
+            table_writer.insert(table, usable)
     assert len(keyed_table.open_table(table)) == count
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fb_marketplace.sample.bucket import generate_bucket
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.imaging import canonical
 
@@ -36,5 +36,5 @@ def sample_photos(folder: Path, count: int) -> keyed_table.Table:
     ]
     url = str(folder / "images.lance")
     keyed_table.ensure_table(url, PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=PHOTOS))
+    table_writer.insert(url, pa.Table.from_pylist(rows, schema=PHOTOS))
     return keyed_table.open_table(url)

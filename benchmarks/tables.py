@@ -27,7 +27,8 @@ from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key
-from fb_marketplace.storage.keyed_table import KeepOnly, TableWriter
+from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.table_writer import TableWriter
 
 IMAGES = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("image_id", "sha256")])
 SCHEMA = "fb_marketplace.schemas.lance.IMAGE_EMBEDDINGS"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.schemas.lance import IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
@@ -90,7 +90,7 @@ def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
                 }
             )
         keyed_table.ensure_table(url, IMAGES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
     return store

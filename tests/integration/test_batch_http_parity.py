@@ -29,7 +29,7 @@ from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_phot
 from fb_marketplace.sample.photo_files import render_photo_file
 from fb_marketplace.sample.records import Form, generate_listings, generate_photo
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef, existing_sizes
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.ann.index import Index
@@ -222,7 +222,7 @@ def clean(lake, uploads, cleaning):
     _, *batches = read_photos(matched, source, nothing, nothing, nothing, values)
     for usable, unusable, _ in batches:
         assert unusable.to_pylist() == []
-        keyed_table.insert(url, usable)
+        table_writer.insert(url, usable)
     return keyed_table.open_table(url)
 
 
@@ -233,7 +233,7 @@ def vectors(lake, images, encoder, base_parameters):
     values = EmbeddingParameters.model_validate(base_parameters["embeddings"])
     _, *batches = embed_images(images, encoder, keys, values)
     for batch in batches:
-        keyed_table.insert(url, batch)
+        table_writer.insert(url, batch)
     return keyed_table.open_table(url)
 
 

@@ -9,7 +9,7 @@ from support import seaweed as seaweedfs
 from support.builders.small_lake import TABLE, SmallLake, version
 
 from fb_marketplace.lifecycle import prune, retention
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace.storage.photo_source import PhotoSource
@@ -120,7 +120,7 @@ def test_pipelines_policy_allows_runs_and_pruning(acts_as):
     work.remove("state")
     add_to_erasure_list(Lake(LAKE), ["p"], [])
     assert keyed_table.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
-    keyed_table.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
+    table_writer.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
     set_current(Lake(LAKE), version(2), read_pointer(Lake(LAKE)))
     with filesystem.open(f"{root}/07_model_output/large", "wb", block_size=5 * 2**20) as file:
         file.write(b"x" * (6 * 2**20))

@@ -14,7 +14,7 @@ from support import fault_proxy
 from fb_marketplace.datasets.path import PathDataset
 from fb_marketplace.datasets.streaming_file import StreamingFileDataset
 from fb_marketplace.storage import filesystem as filesystems
-from fb_marketplace.storage import keyed_table, retries
+from fb_marketplace.storage import keyed_table, retries, table_writer
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
@@ -157,10 +157,10 @@ def test_table_at_30_percent_faults_has_each_row_once(bucket, proxy):
 
     keyed_table.ensure_table(url, SCHEMA)
     for batch in (["a", "b"], ["b", "c"], ["d"]):
-        keyed_table.insert(url, rows(*batch))
-    version = keyed_table.retain(url, frozenset("abd"))
+        table_writer.insert(url, rows(*batch))
+    version = table_writer.retain(url, frozenset("abd"))
     keyed_table.tag(url, "kept", version)
-    keyed_table.insert(url, rows("e"))
+    table_writer.insert(url, rows("e"))
 
     assert rows_by_key(url) == {key: key.encode() * 3000 for key in "abde"}
     assert len(keyed_table.open_table(url, "kept")) == 3
@@ -171,7 +171,7 @@ def test_table_compacted_at_30_percent_faults_has_each_row_once(bucket, proxy):
     url, letters = f"{bucket}/letters.lance", string.ascii_lowercase
     keyed_table.ensure_table(url, SCHEMA)
     proxy.faults.begin(0.3, TRANSIENT, seed=4)
-    writer = keyed_table.TableWriter(url)
+    writer = table_writer.TableWriter(url)
     for letter in letters:
         version = writer.insert(rows(letter))
 
@@ -191,7 +191,7 @@ def test_table_commit_with_lost_response_happens_once(bucket, proxy, fault, monk
     monkeypatch.setitem(LANCE_DEFAULTS, "read_timeout", "500ms")
     url = f"{bucket}/letters.lance"
     keyed_table.ensure_table(url, SCHEMA)
-    keyed_table.insert(url, rows("a", "b"))
+    table_writer.insert(url, rows("a", "b"))
     proxy.faults.begin(
         1,
         {fault: 1},
@@ -199,9 +199,9 @@ def test_table_commit_with_lost_response_happens_once(bucket, proxy, fault, monk
         only=lambda method, target: method == "PUT" and "_versions" in target,
     )
 
-    keyed_table.insert(url, rows("b", "c"))
-    keyed_table.tag(url, "kept", keyed_table.retain(url, frozenset("ac")))
-    keyed_table.insert(url, rows("d"))
+    table_writer.insert(url, rows("b", "c"))
+    keyed_table.tag(url, "kept", table_writer.retain(url, frozenset("ac")))
+    table_writer.insert(url, rows("d"))
 
     assert sorted(rows_by_key(url)) == ["a", "c", "d"]
     assert len(keyed_table.open_table(url, "kept")) == 2
@@ -216,7 +216,7 @@ def test_table_if_store_always_fails_gives_up(bucket, proxy, monkeypatch):
     proxy.faults.begin(1, {"slow_down": 1})
 
     with pytest.raises(ConnectionError, match="in 2 attempts") as caught:
-        keyed_table.insert(url, rows("a"))
+        table_writer.insert(url, rows("a"))
 
     assert "\n" not in str(caught.value)
 

@@ -28,7 +28,7 @@ from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training.fine_tuning import fine_tune
 from fb_marketplace.pipelines.vision.training.linear_probe import HeadWeights
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace_serving.imaging import canonical
 
@@ -52,7 +52,7 @@ def make_task(url: str) -> TrainingTask:
         photos.append(canonical.read_photo(buffer.getvalue()).jpeg)
     keys = [f"{number:03}" for number in range(len(photos))]
     keyed_table.ensure_table(url, SCHEMA)
-    keyed_table.insert(url, pa.table({"key": keys, "jpeg": photos}, schema=SCHEMA))
+    table_writer.insert(url, pa.table({"key": keys, "jpeg": photos}, schema=SCHEMA))
     rows: NDArray[np.int64] = np.arange(len(photos))
     training, validation = rows[:TRAINING_PHOTOS], rows[TRAINING_PHOTOS:]
     return TrainingTask(

@@ -15,7 +15,7 @@ from fb_marketplace.compute.isolation import Isolation
 from fb_marketplace.compute.ray_engine import RayEngine
 from fb_marketplace.compute.shards import PerProcess, map_shards, use_engine
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("data", pa.binary())])
 
@@ -69,10 +69,10 @@ def write_rows(folder: str) -> list[object]:
     """Write rows through the sink, and return the keys in the table, and how they came."""
     url = f"{folder}/rows.lance"
     keyed_table.ensure_table(url, SCHEMA)
-    results = list(map_shards(make_rows, range(8), keyed_table.TableSink(url)))
-    written = [rows for rows in results if isinstance(rows, keyed_table.WrittenRows)]
+    results = list(map_shards(make_rows, range(8), table_writer.TableSink(url)))
+    written = [rows for rows in results if isinstance(rows, table_writer.WrittenRows)]
     rows = pa.concat_tables(rows for rows in results if isinstance(rows, pa.Table))
-    keyed_table.TableWriter(url).insert(rows, written)
+    table_writer.TableWriter(url).insert(rows, written)
     keys = keyed_table.open_table(url).read(["key"])["key"].to_pylist()
     return [sorted(keys), len(written)]
 

@@ -9,15 +9,9 @@ from kedro.utils import load_obj
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import (
-    KEY,
-    KeepOnly,
-    Rows,
-    Table,
-    TableWriter,
-    WrittenRows,
-)
+from fb_marketplace.storage.keyed_table import KEY, KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys
+from fb_marketplace.storage.table_writer import TableWriter, WrittenRows
 
 COMMIT_SHARE: Final = 0.05
 """New rows are committed when they are this share of the table's rows. Small tables are committed often."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fb_marketplace.compute.shards import PerProcess, map_shards
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace.storage.keyed_table import Rows, Table, table_sink
+from fb_marketplace.storage.keyed_table import Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys
+from fb_marketplace.storage.table_writer import table_sink
 from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.keyed_table import KEY, MAX_BYTES, TableMissingError, open_dataset
+from fb_marketplace.storage.keyed_table import KEY, TableMissingError, open_dataset
 from fb_marketplace.storage.lake_layout import LakeFile
 from fb_marketplace.storage.retries import retry_on_store_error
+from fb_marketplace.storage.table_writer import MAX_BYTES
 
 if TYPE_CHECKING:
     import lance

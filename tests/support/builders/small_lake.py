@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.lake_layout import started_at
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.release.manifest import (
@@ -57,9 +57,9 @@ class SmallLake:
         keyed_table.ensure_table(url, LETTERS)
         expected = frozenset(keys)
         existing = keyed_table.existing_keys(url)
-        built = keyed_table.retain(url, expected)
+        built = table_writer.retain(url, expected)
         for key in sorted(expected - existing):
-            built = keyed_table.insert(url, pa.table({"key": [key]}, schema=LETTERS))
+            built = table_writer.insert(url, pa.table({"key": [key]}, schema=LETTERS))
         if run:
             keyed_table.tag(url, run, built)
 

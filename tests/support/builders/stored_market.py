@@ -19,7 +19,7 @@ from fb_marketplace.pipelines.ranking.evaluation_corpus import (
 )
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
 from fb_marketplace.skipping import Skipped
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
@@ -91,7 +91,7 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
     def table(name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> keyed_table.Table:
         url = str(folder / f"{name}.lance")
         keyed_table.ensure_table(url, schema)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
     graph, tokenizer = tiny.graph(text_to_image_size=PICTURE), tiny.tokenizer()

@@ -9,8 +9,9 @@ from kedro.io import DatasetError
 from fb_marketplace.datasets import lance_table
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import KeepOnly, TableSink, TableWriter, WrittenRows
+from fb_marketplace.storage import keyed_table, table_writer
+from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.table_writer import TableSink, TableWriter, WrittenRows
 
 LETTERS = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
@@ -212,7 +213,7 @@ def test_last_rows_are_committed_when_sealed(filled, first):
 
 
 def test_rows_that_workers_have_written_are_sealed(filled, first, monkeypatch):
-    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    monkeypatch.setattr(table_writer, "MIN_WRITTEN_BYTES", 0)
     dataset = filled(first)
     existing = keyed_table.existing_keys(dataset._filepath)
     dataset.save(KeepOnly([*existing, "0100", "0101", "0102"], existing))
@@ -229,7 +230,7 @@ def test_rows_that_workers_have_written_are_sealed(filled, first, monkeypatch):
 
 
 def test_many_rows_of_workers_are_committed(filled, monkeypatch):
-    monkeypatch.setattr(keyed_table, "MIN_WRITTEN_BYTES", 0)
+    monkeypatch.setattr(table_writer, "MIN_WRITTEN_BYTES", 0)
     dataset = filled()
     dataset.save(KeepOnly(keyed_table.existing_keys(dataset._filepath)))
     dataset.save(TableSink(dataset._filepath)(numbered(100, 105)))
@@ -265,7 +266,7 @@ def test_rows_of_others_are_not_compacted_into_a_version(filled, first, second, 
 
     def late(self, version):
         compacted = compact(self, version)
-        return keyed_table.insert(dataset._filepath, numbered(500, 501)) if compacted else 0
+        return table_writer.insert(dataset._filepath, numbered(500, 501)) if compacted else 0
 
     monkeypatch.setattr(TableWriter, "compact", late)
     dataset.seal()

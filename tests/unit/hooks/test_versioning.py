@@ -14,7 +14,7 @@ from kedro.runner import SequentialRunner
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.versioning import VersioningHooks
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.run_records import RunRecords
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -173,7 +173,7 @@ def test_parameters_are_recorded(lake):
 def test_committed_table_is_tagged_with_version(lake):
     lake.run(MAKE + KEEP, "v1")
     url = str(lake.root / "letters.lance")
-    keyed_table.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
+    table_writer.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
 
     assert keyed_table.open_table(url, "v1").read(["key"]).column("key").to_pylist() == ["42"]
 

@@ -20,7 +20,7 @@ from fb_marketplace.lifecycle.erasure import (
 )
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
 from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecords
@@ -85,8 +85,8 @@ def whole_run(lake, day, products):
     ):
         url = str(lake.root / f"03_primary/{name}.lance")
         keyed_table.ensure_table(url, schema)
-        keyed_table.retain(url, frozenset(item["key"] for item in table))
-        number = keyed_table.insert(url, pa.Table.from_pylist(table, schema=schema))
+        table_writer.retain(url, frozenset(item["key"] for item in table))
+        number = table_writer.insert(url, pa.Table.from_pylist(table, schema=schema))
         keyed_table.tag(url, run, number)
     history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
     lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
@@ -125,10 +125,10 @@ def test_shared_content_is_no_fingerprint(lake, url):
     whole_run(lake, 3, [LAMP, TABLE_, CHAIR, "lamp-00000000"])
     copy = photo("lamp-00000000") | {name: photo(LAMP)[name] for name in ("jpeg", "sha256")}
     table = f"{url}/03_primary/images.lance"
-    keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
+    table_writer.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
     copy = rendition(LAMP) | {"key": "copy", "product_id": "lamp-00000000"}
     table = f"{url}/03_primary/display_photos.lance"
-    keyed_table.insert(table, pa.Table.from_pylist([copy], schema=DISPLAY_PHOTOS))
+    table_writer.insert(table, pa.Table.from_pylist([copy], schema=DISPLAY_PHOTOS))
 
     result = fingerprints_of(Lake(url), frozenset([LAMP]))
 

@@ -15,8 +15,8 @@ from fb_marketplace.lifecycle import prune
 from fb_marketplace.lifecycle.retention import JOURNAL, plan_pruning
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace.storage.keyed_table import TableWriter
 from fb_marketplace.storage.run_records import RunRecords
+from fb_marketplace.storage.table_writer import TableWriter
 from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
 from fb_marketplace_serving.release.manifest import read_manifest
 from fb_marketplace_serving.release.pointer import CURRENT, read_pointer, set_current

@@ -16,7 +16,7 @@ from fb_marketplace.parameters.text import (
     TextEncoderParameters,
 )
 from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS, VISION_FEATURES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
@@ -31,7 +31,7 @@ def store_rows(tmp_path) -> StoreRows:
     def store(name: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> Table:
         url = str(tmp_path / f"{name}.lance")
         keyed_table.ensure_table(url, schema)
-        keyed_table.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
+        table_writer.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
         return keyed_table.open_table(url)
 
     return store

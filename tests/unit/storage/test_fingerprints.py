@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from fb_marketplace.storage import fingerprints, keyed_table
+from fb_marketplace.storage import fingerprints, keyed_table, table_writer
 from fb_marketplace.storage.fingerprints import (
     content_digest,
     make_key,
@@ -151,7 +151,7 @@ def digest_of(tmp_path):
             for item, vector in vectors.items()
         ]
         for part in [rows] if at_once else [[row] for row in rows]:
-            keyed_table.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))
+            table_writer.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))
         return table_digest(keyed_table.open_table(url), "id", ["id"], ["vector"])
 
     return digest

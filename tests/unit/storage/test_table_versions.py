@@ -6,7 +6,7 @@ import pytest
 from lance.dataset import Tags
 from support.builders.small_lake import LETTERS, TABLE, SmallLake, version
 
-from fb_marketplace.storage import keyed_table, table_versions
+from fb_marketplace.storage import keyed_table, table_versions, table_writer
 from fb_marketplace.storage.table_versions import compact
 
 
@@ -21,9 +21,9 @@ def url(lake):
     url = str(lake.root / TABLE)
     keyed_table.ensure_table(url, LETTERS)
     keyed_table.tag(
-        url, version(1), keyed_table.insert(url, pa.table({"key": list("abc")}, schema=LETTERS))
+        url, version(1), table_writer.insert(url, pa.table({"key": list("abc")}, schema=LETTERS))
     )
-    keyed_table.tag(url, version(2), keyed_table.retain(url, frozenset("bc")))
+    keyed_table.tag(url, version(2), table_writer.retain(url, frozenset("bc")))
     lance.dataset(url).tags.delete(version(1))
     return url
 
@@ -49,8 +49,8 @@ def test_tag_moves_to_compacted_version(url):
 def test_rewritten_files_stay_small(url, monkeypatch):
     monkeypatch.setattr(table_versions, "MAX_BYTES", 1024 * 1024)
     large = [f"{number:09}".rjust(999) for number in range(9999)]
-    keyed_table.insert(url, pa.table({"key": large}, schema=LETTERS))
-    keyed_table.retain(url, frozenset(large[1:]))
+    table_writer.insert(url, pa.table({"key": large}, schema=LETTERS))
+    table_writer.retain(url, frozenset(large[1:]))
 
     compact(url)
 

@@ -16,9 +16,10 @@ from fb_marketplace.pipelines.cleaning import perceptual_hash
 from fb_marketplace.pipelines.cleaning.quarantine import Entry, rejections_table
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
-from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table, table_sink
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys, iterate_rows, make_keys
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
+from fb_marketplace.storage.table_writer import table_sink
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 2

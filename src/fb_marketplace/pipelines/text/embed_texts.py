@@ -15,8 +15,9 @@ from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
-from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table, table_sink
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace.storage.keys import KeyArray, Keys, make_keys
+from fb_marketplace.storage.table_writer import table_sink
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 REVISION: Final = 1

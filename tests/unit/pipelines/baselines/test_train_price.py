@@ -9,7 +9,7 @@ from fb_marketplace.pipelines.baselines.train_price import (
 )
 from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS, VISION_FEATURES
 from fb_marketplace.skipping import Skipped
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 
 
@@ -35,7 +35,7 @@ def vector_tables(tables, listing_vectors, tmp_path_factory):
             )
         ]
         keyed_table.ensure_table(url, schema)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
     return (

@@ -18,7 +18,7 @@ from fb_marketplace.pipelines.cleaning.photos import (
 )
 from fb_marketplace.schemas.lance import REJECTED_PHOTOS
 from fb_marketplace.schemas.reasons import Reason
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.keyed_table import KeepOnly
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoSource
 from fb_marketplace_serving.imaging import canonical
@@ -307,7 +307,7 @@ def test_unusable_file_and_its_rows_are_in_the_ledger(
     _, _, turned = read(result, folder, one_process)
     url = str(tmp_path / "unusable.lance")
     keyed_table.ensure_table(url, REJECTED_PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(turned, schema=REJECTED_PHOTOS))
+    table_writer.insert(url, pa.Table.from_pylist(turned, schema=REJECTED_PHOTOS))
 
     ledger = quarantine_unusable_photos(result, keyed_table.open_table(url), cleaning)
 

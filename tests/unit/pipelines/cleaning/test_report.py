@@ -16,7 +16,7 @@ from fb_marketplace.pipelines.cleaning.report import (
     report_cleaning,
 )
 from fb_marketplace.schemas.lance import REJECTED_PHOTOS
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_unusable_files_are_shown_on_a_sheet(tmp_path, heads):
         for place, head in enumerate(heads)
     ]
     keyed_table.ensure_table(url, REJECTED_PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=REJECTED_PHOTOS))
+    table_writer.insert(url, pa.Table.from_pylist(rows, schema=REJECTED_PHOTOS))
 
     assert is_png(plot_quarantine_grid(keyed_table.open_table(url)))
 

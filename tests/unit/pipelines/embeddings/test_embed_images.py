@@ -8,7 +8,7 @@ from fb_marketplace.pipelines.embeddings.embed_images import (
     report_embeddings,
 )
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.image import Encoder
@@ -41,9 +41,9 @@ def stored_rows(images, encoder, url, values=TOLD):
     keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
     keys = plan_image_embeddings(images, encoder, keyed_table.existing_keys(url))
     retained, *batches = embed_images(images, encoder, keys, values)
-    keyed_table.retain(url, retained.keys)
+    table_writer.retain(url, retained.keys)
     for batch in batches:
-        keyed_table.insert(url, batch)
+        table_writer.insert(url, batch)
     return report_embeddings(keys, keyed_table.open_table(url))
 
 

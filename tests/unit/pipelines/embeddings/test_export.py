@@ -7,7 +7,7 @@ import pytest
 from fb_marketplace.pipelines.embeddings import export
 from fb_marketplace.pipelines.embeddings.export import export_embeddings_json
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def store(tmp_path):
         ]
         url = str(tmp_path / name)
         keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
         return keyed_table.open_table(url)
 
     return store

@@ -6,7 +6,7 @@ import pytest
 
 from fb_marketplace.parameters.indexing import IndexParameters, RetrievalParameters
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, VISION_FEATURES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.keyed_table import Table
 
 StoreAngles = Callable[[Mapping[str, float]], Table]
@@ -41,7 +41,7 @@ def store_angles(tmp_path) -> StoreAngles:
             for image, angle in angles.items()
         ]
         keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
         return keyed_table.open_table(url)
 
     return store
@@ -58,7 +58,7 @@ def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]
             for image, result in features.items()
         ]
         keyed_table.ensure_table(url, VISION_FEATURES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return keyed_table.open_table(url)
 
     return store

@@ -9,7 +9,7 @@ import pytest
 from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.listings.listing_features import build_listing_features
 from fb_marketplace.schemas.lance import IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.listings.gazetteer import COLUMNS as PLACE_COLUMNS
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS, ListingFeatures
@@ -73,7 +73,7 @@ def store(tmp_path):
         url = str(tmp_path / "images.lance")
         keyed_table.ensure_table(url, IMAGES)
         if rows:
-            keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+            table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
     return owner

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fb_marketplace.parameters.pricing import PricingParameters
 from fb_marketplace.pipelines.pricing.build_price_insights import build_price_insights
 from fb_marketplace.skipping import InsufficientDataError
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS
 from fb_marketplace_serving.search.listings.price_insights import PriceInsightTable
@@ -70,7 +70,7 @@ class Market:
     def table(self, name, rows, schema):
         url = str(self.folder / f"{name}.lance")
         keyed_table.ensure_table(url, schema)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
     def made(self, **values):

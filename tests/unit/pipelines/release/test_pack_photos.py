@@ -13,7 +13,7 @@ from fb_marketplace.pipelines.release.pack_photos import (
     write_release_photo_files,
 )
 from fb_marketplace.schemas.lance import DISPLAY_PHOTOS, IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.release.photo_store import FOLDER, PhotoStore
 from fb_marketplace_serving.storage.lake import Lake
@@ -32,7 +32,7 @@ def store(tmp_path):
         ]
         url = f"{tmp_path}/images-{len(list(tmp_path.iterdir()))}.lance"
         keyed_table.ensure_table(url, IMAGES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
     return store
@@ -170,7 +170,7 @@ def test_photo_without_rendition_has_no_row(tmp_path):
     ]
     url = f"{tmp_path}/display_photos.lance"
     keyed_table.ensure_table(url, DISPLAY_PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=DISPLAY_PHOTOS))
+    table_writer.insert(url, pa.Table.from_pylist(rows, schema=DISPLAY_PHOTOS))
     table = pq.read_table(io.BytesIO(pack_display_photos(keyed_table.open_table(url))))
 
     assert table.column("image_id").to_pylist() == ["b"]

@@ -5,7 +5,7 @@ import pytest
 from fb_marketplace.pipelines.release import provenance
 from fb_marketplace.pipelines.release.provenance import build_provenance
 from fb_marketplace.schemas.lance import IMAGES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace_serving.release.provenance import (
     DuplicatePhoto,
     PhotoProvenance,
@@ -93,7 +93,7 @@ def store_rows(tmp_path):
         ]
         url = str(tmp_path / name)
         keyed_table.ensure_table(url, IMAGES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
     return store

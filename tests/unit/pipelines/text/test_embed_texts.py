@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.text.embed_texts import (
     report_text_embeddings,
 )
 from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 TITLES = {"d": "old oak table", "b": "red lamp", "a": "blue bike", "c": "oak chair", "e": "lamp"}
@@ -50,9 +50,9 @@ def keep(encoder, telling, tmp_path):
         keyed_table.ensure_table(url, TEXT_EMBEDDINGS)
         keys = plan_text_embeddings(products, *encoder, keyed_table.existing_keys(url))
         retained, *batches = embed_texts(products, *encoder, keys, telling)
-        keyed_table.retain(url, retained.keys)
+        table_writer.retain(url, retained.keys)
         for batch in batches:
-            keyed_table.insert(url, batch)
+            table_writer.insert(url, batch)
         table = keyed_table.open_table(url)
         rows = table.read(["product_id", "embedding"]).to_pylist()
         return report_text_embeddings(keys, table), {
@@ -141,7 +141,7 @@ def test_resumed_run_encodes_the_rest(encoder, telling):
 def test_digest_does_not_depend_on_number_of_runs(keep, tmp_path):
     keep(listings({name: TITLES[name] for name in "ec"}))
     after, _ = keep(listings(TITLES))
-    keyed_table.retain(str(tmp_path / "texts.lance"), frozenset())
+    table_writer.retain(str(tmp_path / "texts.lance"), frozenset())
 
     at_once, _ = keep(listings(TITLES))
 

@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.vision.evaluation.drift import (
     report_drift,
 )
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 LABELS = ["Home", "Sport"]
 SPLITS = ["train", "train", "validation", "test"]
@@ -49,7 +49,7 @@ def report(base_parameters, tmp_path):
             }
             for number, image in enumerate(images)
         ]
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
         evaluated = listings[listings["split"] != "train"]
         predictions = evaluated.assign(
             image_id=images, probabilities=[np.array([1.0, 0.0])] * len(evaluated)

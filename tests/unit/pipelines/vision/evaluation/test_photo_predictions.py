@@ -6,7 +6,7 @@ from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_
 from fb_marketplace.pipelines.vision.evaluation.photo_predictions import collect_photo_predictions
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 from fb_marketplace.schemas.predictions import VisionPredictions
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
@@ -27,7 +27,7 @@ def embeddings(tmp_path, marketplace, encoder):
     parameters = EmbeddingParameters(photos_per_batch=5, photos_per_shard=36)
     _, *batches = embed_images(marketplace.images, encoder, keys, parameters)
     for rows in batches:
-        keyed_table.insert(url, rows)
+        table_writer.insert(url, rows)
     return keyed_table.open_table(url)
 
 

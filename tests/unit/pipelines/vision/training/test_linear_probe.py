@@ -17,7 +17,7 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.schemas.predictions import VisionPredictions
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 LABELS = ("Arts", "Home", "Sport")
 FEATURES = 256
@@ -65,7 +65,7 @@ def stored(tmp_path):
             for image, result in features.items()
         ]
         keyed_table.ensure_table(url, VISION_FEATURES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return keyed_table.open_table(url)
 
     return store

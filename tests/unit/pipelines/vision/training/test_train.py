@@ -29,7 +29,7 @@ from fb_marketplace.pipelines.vision.training.train import (
 from fb_marketplace.schemas.lance import IMAGES, VISION_FEATURES
 from fb_marketplace.schemas.predictions import VisionPredictions
 from fb_marketplace.skipping import InsufficientDataError, Skipped
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.imaging import canonical
@@ -51,7 +51,7 @@ def vision_features(tmp_path, marketplace):
         rows.append({"key": image_id, "image_id": image_id, "features": features.tolist()})
     url = str(tmp_path / "features.lance")
     keyed_table.ensure_table(url, VISION_FEATURES)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+    table_writer.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
     return keyed_table.open_table(url)
 
 

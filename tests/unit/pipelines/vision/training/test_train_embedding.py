@@ -22,7 +22,7 @@ from fb_marketplace.pipelines.vision.training.train_embedding import (
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.skipping import InsufficientDataError
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 
@@ -49,7 +49,7 @@ def market(tmp_path_factory, cuts):
     ]
     url = str(tmp_path_factory.mktemp("levels") / "levels.lance")
     keyed_table.ensure_table(url, VISION_FEATURES)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+    table_writer.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
     owners = [name[:2] for name in names]
     split = ["train"] * 32 + ["validation"] * 8 + ["test"] * 8
     splits = pd.DataFrame(

@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.vision.training.tuning import (
     prepare_head_objective,
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 
 LISTINGS, FEATURES = 36, 256
 LABELS = np.array(["Arts", "Home", "Sport"])
@@ -52,7 +52,7 @@ def store(tmp_path):
         ]
         url = str(tmp_path / f"features_{test_seed}.lance")
         keyed_table.ensure_table(url, VISION_FEATURES)
-        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return keyed_table.open_table(url)
 
     return store
