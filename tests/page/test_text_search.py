@@ -207,6 +207,56 @@ def test_price_bands_show_their_counts(shop_page, expect):
     expect(page.get_by_label("to", exact=True)).to_have_value("")
 
 
+def value_of(page, kind, value):
+    return page.get_by_role("group", name=kind).get_by_role("button", name=re.compile(f"^{value}"))
+
+
+def test_attribute_filters_until_it_is_released(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    red = value_of(page, "Colour", "red")
+    expect(red).to_have_attribute("aria-pressed", "false")
+    count = int(red.locator(".number").inner_text())
+
+    red.click()
+
+    expect(page).to_have_url(re.compile(r"\?q=chair&attribute=colour%3Ared$"))
+    expect(cards(page)).to_have_count(count)
+    assert all(name.startswith("prd-Reds-") for name in products(page))
+    expect(red).to_have_attribute("aria-pressed", "true")
+    expect(red).to_be_focused()
+    expect(page.locator("#filter-count")).to_have_text(" · 1 set")
+
+    red.click()
+    expect(page).to_have_url(re.compile(r"\?q=chair$"))
+    expect(red).to_have_attribute("aria-pressed", "false")
+
+
+def test_attributes_and_other_filters_are_cleared_together(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    value_of(page, "Colour", "red").click()
+    expect(page.locator("#filter-count")).to_have_text(" · 1 set")
+
+    page.get_by_label("With photo only").check()
+
+    expect(page).to_have_url(re.compile(r"attribute=colour%3Ared&has_photo=true$"))
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page).to_have_url(re.compile(r"\?q=chair$"))
+
+
+def test_attribute_of_a_link_without_hits_can_be_released(open_page, shop_server, expect):
+    page = open_page(f"{shop_server}/?q=chair&attribute=colour:purple")
+    purple = value_of(page, "Colour", "purple")
+    expect(purple).to_have_attribute("aria-pressed", "true")
+    expect(cards(page)).to_have_count(0)
+
+    purple.click()
+
+    expect(cards(page)).not_to_have_count(0)
+    expect(purple).to_have_count(0)
+
+
 def test_distances_are_shown_and_sorted(shop_page, expect):
     page = shop_page
     search(page, "chair")

@@ -1,14 +1,15 @@
-// Category and price facets, which narrow a search.
+// Category, price and attribute facets, which narrow a search.
 
 import { element, find } from "./dom.js";
-import { money, number, text } from "./text.js";
+import { money, number, text, textOr } from "./text.js";
 
 const SEPARATOR = " / "; // of category paths
 const MAX_FACETS = 8;     // shown before "more"
+const MAX_VALUES = 5;     // of an attribute
 const CENT = 0.01;        // bands exclude their upper bound, filters include it
 
 // Show the facets of a response. `narrow` is called with the changed filters.
-export function showFacets({ categories, prices }, filters, currency, narrow) {
+export function showFacets({ categories, prices, attributes }, filters, currency, narrow) {
   replaceKeepingFocus(find("categories"), [
     ...filters.categories.map((path) => crumbs(path, narrow)),
     list(categories.filter(({ path }) => !filters.categories.includes(path)), (facet) =>
@@ -22,6 +23,7 @@ export function showFacets({ categories, prices }, filters, currency, narrow) {
     list(set ? [] : prices.filter(({ count }) => count > 0), (band) =>
       choice(bandLabel(band, currency), band.count, `${band.low}`, () => narrow(bounds(band)))),
   ]);
+  replaceKeepingFocus(find("attributes"), attributeGroups(attributes, filters.attributes, narrow));
 }
 
 // Show the root categories on the start page.
@@ -61,10 +63,33 @@ function lastPart(path, selected) {
   return prefix ? path.slice(prefix.length + SEPARATOR.length) : path;
 }
 
-function list(facets, make) {
+// Make a group of buttons for each kind of attribute. Pressed values filter; they come first, and stay without hits.
+function attributeGroups(facets, selected, narrow) {
+  const offered = facets.map((facet) => ({ ...facet, name: `${facet.kind}:${facet.value}` }));
+  const missing = selected.filter((name) => !offered.some((facet) => facet.name === name)).map((name) => {
+    const [kind, ...value] = name.split(":");
+    return { kind, value: value.join(":"), name, count: null };
+  });
+  const groups = Map.groupBy([...missing, ...offered], ({ kind }) => kind);
+  const pressed = ({ name }) => selected.includes(name);
+  return [...groups].map(([kind, values]) => {
+    values.sort((one, other) => pressed(other) - pressed(one));
+    const toggle = (facet) => {
+      const rest = selected.filter((name) => name !== facet.name);
+      const node = choice(facet.value, facet.count, facet.name, () =>
+        narrow({ attributes: pressed(facet) ? rest : [...selected, facet.name] }));
+      node.setAttribute("aria-pressed", String(pressed(facet)));
+      return node;
+    };
+    const legend = element("legend", { textContent: textOr(`attribute_${kind}`, kind) });
+    return element("fieldset", {}, legend, list(values, toggle, MAX_VALUES));
+  });
+}
+
+function list(facets, make, max = MAX_FACETS) {
   const items = facets.map((facet) => element("li", {}, make(facet)));
-  const node = element("ul", { className: "facets" }, ...items.slice(0, MAX_FACETS));
-  const hidden = items.slice(MAX_FACETS);
+  const node = element("ul", { className: "facets" }, ...items.slice(0, max));
+  const hidden = items.slice(max);
   if (!hidden.length) return node;
   const rest = choice(text("more_facets", { count: hidden.length }), null, "more", () => {
     node.lastChild.replaceWith(...hidden);

@@ -9,15 +9,16 @@ const form = find("filter-form");
 const [min, max, error, near, radius, withPhoto] =
   ["min", "max", "price-error", "near", "radius", "with-photo"].map(find);
 
-export const none = () => ({ categories: [], min: "", max: "", near: "", radius: "", photo: false });
+export const none = () => ({ categories: [], attributes: [], min: "", max: "", near: "", radius: "", photo: false });
 
-export const count = ({ categories, min: minPrice, max: maxPrice, near: town, photo }) =>
-  categories.length + [minPrice, maxPrice, town, photo].filter(Boolean).length;
+export const count = ({ categories, attributes, min: minPrice, max: maxPrice, near: town, photo }) =>
+  categories.length + attributes.length + [minPrice, maxPrice, town, photo].filter(Boolean).length;
 
 // Return the filters as API parameters, which the address of the page uses too.
 export function toQuery(filters) {
   const query = new URLSearchParams();
   for (const category of filters.categories) query.append("category", category);
+  for (const name of filters.attributes) query.append("attribute", name);
   if (filters.min !== "") query.set("min_price", filters.min);
   if (filters.max !== "") query.set("max_price", filters.max);
   if (filters.near) query.set("near", filters.near);
@@ -30,6 +31,7 @@ export function fromQuery(query) {
   const number = (name) => (/^\d+(\.\d+)?$/.test(query.get(name) ?? "") ? query.get(name) : "");
   return {
     categories: query.getAll("category"),
+    attributes: query.getAll("attribute"),
     min: number("min_price"),
     max: number("max_price"),
     near: query.get("near") ?? "",
@@ -38,7 +40,7 @@ export function fromQuery(query) {
   };
 }
 
-let chosen = []; // categories chosen by facets instead of checkboxes
+let chosen = { categories: [], attributes: [] }; // by facets, which are not part of the form
 
 // Read the form. Shows an error and returns null if a price is invalid.
 export function read() {
@@ -52,7 +54,8 @@ export function read() {
   if (invalid || crossed) return null;
   const boxes = [...form.querySelectorAll("[name=category]")];
   return {
-    categories: boxes.length ? boxes.filter((box) => box.checked).map((box) => box.value) : chosen,
+    categories: boxes.length ? boxes.filter((box) => box.checked).map((box) => box.value) : chosen.categories,
+    attributes: chosen.attributes,
     min: min.value,
     max: max.value,
     near: near.value.trim(),
@@ -63,7 +66,7 @@ export function read() {
 
 // Write filters to the form.
 export function write(filters) {
-  chosen = filters.categories;
+  chosen = filters;
   min.value = filters.min;
   max.value = filters.max;
   near.value = filters.near;
