@@ -40,9 +40,15 @@ _NO_BRANDS: Final = frozenset(
     french german italian american scottish irish welsh japanese chinese spanish london england scotland
     wales ireland britain christmas halloween easter paypal facebook whatsapp instagram gumtree ebay google
     ghz mhz gpu cpu sata cds dvds mah kwh mbps gbps
+    france germany italy spain europe america china japan
+    adam alan alex andrew andy anna anne ben bob chris colin dan daniel dave david emma frank fred gary
+    george graham harry henry ian jack james jane jason jean jeff jim joe john jon joseph kate karen keith
+    kevin laura lee lisa mark martin mary matt michael mike neil nick oliver paul peter phil rachel richard
+    rob robert roger sam sarah simon stephen steve steven stuart sue tim tom tony william
     """)
 )
-"""Capitalized words that are no brands of goods: days, months, languages, places to trade, and units."""
+"""Capitalized words that are no brands of goods: days, months, languages, countries, places to trade, units,
+and given names."""
 
 
 def learn_brands(products: pd.DataFrame, splits: pd.DataFrame) -> frozenset[str]:

@@ -5,6 +5,7 @@ and passed in.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -125,9 +126,18 @@ MAX_MEASURE: Final = 1_000_000
 """Values in standard units from here on are no measures, but mistakes."""
 
 _DESCRIPTION_CONDITIONS: Final = {
-    phrase: value for phrase, value in CONDITIONS.items() if phrase not in {"new", "used"}
+    phrase: value
+    for phrase, value in CONDITIONS.items()
+    if phrase not in {"new", "used", "for parts"}
 }
-"""Conditions in descriptions. There, "new" and "used" alone rarely describe the item: "used as a desk"."""
+"""Conditions in descriptions. There, these words alone rarely describe the item: "used as a desk"."""
+
+_CHOSEN: Final[tuple[AttributeKind, ...]] = ("colour", "size")
+MAX_CHOICES: Final = 2
+"""Maximum number of colours, or sizes, in a description: more are a range to choose from."""
+
+_BEFORE_OTHER_BRAND: Final = frozenset(["for", "with", "fits", "fit", "like"])
+"""Words before the brand of another item: "case for iPhone", "PC with Nvidia graphics"."""
 
 _NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d{1,6})?"
 _UNIT: Final = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
@@ -138,30 +148,57 @@ _MEASURE: Final = re.compile(
 """A number with a unit, or two or three with one unit: "120 x 60 cm". No end of a range or fraction."""
 
 _SIZE: Final = re.compile(
-    r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?\s?:?\s?(\d{1,2}(?:\.5)?|xxl|xl|xs|s|m|l|small|medium|large)"
+    r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?(?:\s?:?\s?(\d{1,2}(?:\.5)?)|(?:\s|\s?:\s?)(xxl|xl|xs|s|m|l|small|medium|large))"
     r"|(?:uk|eu)\s?:?\s?(\d{1,2}(?:\.5)?))"
-    r"(?!\w|[.,]\d|\s?[/–-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
+    r"(?!\w|[.,]\d|\s?[/–x×-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
 )
-"""A size. "us" and letters need the word "size": "call us", "uk small business"."""
+"""A size. "us" and letters need the word "size": "call us", "uk small business", not "sizes"."""
 
 _BED: Final = re.compile(
     r"\b(super king|king|queen|double|single)"
     r"(?:[\s-]?size(?:d)?|\s(?=bed(?!side|room)|mattress|duvet|divan|headboard))"
 )
 _AGE: Final = re.compile(
-    r"\b(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|years?|yrs?)" + _END
+    r"(?<![\w.])(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|years?|yrs?)" + _END
 )
-_SEATS: Final = re.compile(r"\b(\d|two|three|four)[\s-]?seat(?:er|s)?\b")
+_OLD: Final = re.compile(r"\s?old\b")
+_FOR_AGE: Final = re.compile(r"\b(?:age[ds]?|suit\w*|fits?|for)\b")
+"""Words before an age that goods are for: they are not "4-5 months old" themselves."""
+
+_SEATS: Final = re.compile(
+    r"(?<![\w.])((?:\d\s?[+&/]\s?)*(?:\d(?:\.5)?|two|three|four))[\s-]?seat(?:er|s)?\b"
+)
+"""Numbers of seats: "3 seater", "3+2 seater"."""
 _SEAT_NUMBERS: Final = {"two": "2", "three": "3", "four": "4"}
 _MODEL: Final = re.compile(r"\b(?=[a-z0-9]*[a-z])(?=[a-z0-9]*\d)[a-z0-9]{3,12}\b")
 _NO_MODEL: Final = re.compile(
-    r"\d+(?:st|nd|rd|th|s|x\d*|in\d+|yrs?|y|mths?|hrs?|mins?|cc|b?hp|am|pm|k|p|d|mph|v|[kmg]?hz|mp|pcs?"
-    rf"|{_UNIT})|(?:uk|eu|us)\d+"
+    r"\d+(?:st|nd|rd|th|s|x\d*|in\d+|yrs?|y|mths?|hrs?|mins?|cc|b?hp|am|pm|k|p|d|mph|v|h|oz|gsm|kva|phase|[kmg]?hz|mp|pcs?"
+    rf"|{_UNIT})|(?:uk|eu|us)\d+|g?ddr\d+\w?"
 )
 """Ordinals, dimensions, times, and measures and sizes that are no attribute."""
 
-_NETWORK: Final = re.compile(r"[2-6]\s?g")
-"""Generations of mobile networks, such as "5g", which are no weights."""
+_NETWORK: Final = re.compile(r"(?:[2-6]|2\.4)\s?g")
+"""Generations and bands of wireless networks, such as "5g", which are no weights."""
+
+_OF_RAM: Final = re.compile(
+    r"\s?-?(?:of\s)?(?:g?ddr\w*|v?ram|graphics|gpu|nvidia|radeon|amd|unified|dedicated|cache)\b"
+)
+_AFTER_RAM: Final = re.compile(
+    r"(?<!\dgb )(?<!\dg )(?<!gig )(?:\bram|\bg?ddr\d?\w?)\W{0,3}(?:g?ddr\d?\w?\W)?$"
+)
+"""After and before the size of a computer's memory, which is no storage."""
+
+MAX_RAM: Final = 64
+"""A size in GB up to this is memory if the text has one of at least four times as much: "8GB 256GB"."""
+
+_AFTER_SIDE: Final = re.compile(r"\d\s?(?:cm|mm|\"|')?\s?[dhl]\s?[x×,]?\s?$")
+_BEFORE_SIDE: Final = re.compile(
+    r"(?<= [wl])\s?:?\s?\d|\s?(?:[x×,]\s?)?\d+(?:\.\d+)?\s?(?:cm|mm|\"|')?\s?[dhl]\b"
+)
+"""Other sides of an item, before and after a "w" that means its width: "60d x 60w x 100h", "w 60 l 90"."""
+
+_MIN_MEASURES: Final[Mapping[AttributeKind, float]] = {"storage": 0.1}
+"""Values in standard units up to these are no measures: a computer's cache, or the size of a file."""
 
 
 class Attribute(NamedTuple):
@@ -219,7 +256,8 @@ def _name_at(
     for length in range(min(3, len(tokens) - place), 0, -1):
         phrase = " ".join(tokens[place : place + length])
         if phrase in brands:
-            return length, Attribute("brand", phrase)
+            other = place > 0 and tokens[place - 1] in _BEFORE_OTHER_BRAND
+            return length, None if other else Attribute("brand", phrase)
         if phrase in NAMES:
             return length, None
         if phrase in conditions:
@@ -233,34 +271,60 @@ def _name_at(
 
 def _find_sizes(text: str) -> Iterator[Attribute]:
     for match in _SIZE.finditer(text):
-        value = match[1] or match[2]
+        value = match[1] or match[2] or match[3]
         yield Attribute("size", LETTER_SIZES.get(value, value.upper()))
     for match in _BED.finditer(text):
         yield Attribute("size", match[1])
     for match in _AGE.finditer(text):
-        if int(match[1]) < int(match[2]):
+        before = text[max(0, match.start() - 24) : match.start()]
+        of_item = _OLD.match(text, match.end()) and not _FOR_AGE.search(before)
+        if int(match[1]) < int(match[2]) and not of_item:
             unit = "months" if match[3].startswith("m") else "years"
             yield Attribute("age", f"{int(match[1])}-{int(match[2])} {unit}")
     for match in _SEATS.finditer(text):
-        yield Attribute("seats", _SEAT_NUMBERS.get(match[1], match[1]))
+        for number in re.findall(r"[\d.]+|[a-z]+", match[1]):
+            yield Attribute("seats", _SEAT_NUMBERS.get(number, number))
 
 
 def _find_measures(text: str) -> Iterator[Attribute]:
     """Yield measures in standard units: "183 cm" for "6ft"."""
+    measures = list(_measures(text))
+    storage = max((value for kind, value in measures if kind == "storage"), default=0)
+    for kind, value in measures:
+        if kind != "storage" or value > MAX_RAM or value > storage / 4:
+            yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+
+
+def _measures(text: str) -> Iterator[tuple[AttributeKind, float]]:
     for match in _MEASURE.finditer(text):
         kind, factor = UNITS[match[2]]
         numbers = re.findall(_NUMBER, match[1])
-        if _NETWORK.fullmatch(match[0]) or (match[2] == "in" and _is_word_in(match[0], numbers)):
+        if _has_other_meaning(match, numbers):
             continue
         for number in numbers:
             value = float(number.replace(",", "")) * factor
-            if 0 < value < MAX_MEASURE:
-                yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+            if _MIN_MEASURES.get(kind, 0) < value < MAX_MEASURE:
+                yield kind, value
 
 
-def _is_word_in(measure: str, numbers: list[str]) -> bool:
-    """Return whether "in" is a word, as in "10 in total" or "2-in-1", and no unit."""
-    return len(numbers) == 1 and measure != f"{numbers[0]}in"
+def _has_other_meaning(match: re.Match[str], numbers: list[str]) -> bool:
+    """Check whether the unit of a measure is a word, a side of an item, a network or working memory."""
+    text = match.string
+    match match[2]:
+        case "in":  # "10 in total", "2-in-1"
+            return len(numbers) == 1 and match[0] != f"{numbers[0]}in"
+        case "w" | "l":
+            before = text[max(0, match.start() - 12) : match.start()]
+            return bool(_AFTER_SIDE.search(before) or _BEFORE_SIDE.match(text, match.end()))
+        case "g" | "gb" | "gig" | "mb":
+            before = text[max(0, match.start() - 12) : match.start()]
+            return bool(
+                len(numbers) > 1  # "2x8GB"
+                or _NETWORK.fullmatch(match[0])
+                or _OF_RAM.match(text, match.end())
+                or _AFTER_RAM.search(before)
+            )
+    return False
 
 
 def _find_models(text: str) -> Iterator[Attribute]:
@@ -279,11 +343,17 @@ def _plain(value: float) -> str:
 def listing_attributes(
     title: str, description: str, brands: Collection[str]
 ) -> tuple[Attribute, ...]:
-    """Return the attributes of a listing: of each kind those in the title, or else in the description."""
+    """Return the attributes of a listing: of each kind those in the title, or else in the description.
+
+    Models are in titles only. Words of letters and digits in descriptions are rarely models: most are
+    postcodes, codes, or words without spaces between them.
+    """
     by_title = find_attributes(title, brands)
-    kinds = {attribute.kind for attribute in by_title}
     others = find_attributes(description, brands, _DESCRIPTION_CONDITIONS)
-    return (*by_title, *(attribute for attribute in others if attribute.kind not in kinds))
+    counts = Counter(attribute.kind for attribute in others)
+    excluded = {attribute.kind for attribute in by_title} | {"model"}
+    excluded |= {kind for kind in _CHOSEN if counts[kind] > MAX_CHOICES}
+    return (*by_title, *(attribute for attribute in others if attribute.kind not in excluded))
 
 
 def attributes_text(attributes: Iterable[Attribute]) -> str:

@@ -7,6 +7,9 @@ from fb_marketplace_serving.search.tokenizer import words
 CONDITIONS: Final = {
     "brand new": "new",
     "like new": "like new",
+    "like brand new": "like new",
+    "good as new": "like new",
+    "near new": "like new",
     "as new": "like new",
     "nearly new": "like new",
     "good condition": "good",
@@ -71,9 +74,17 @@ NAMES: Final = frozenset(
         "black sabbath",
         "black ops",
         "red dwarf",
+        "faux leather",
+        "flat iron",
+        "steam iron",
+        "travel iron",
+        "gold plated",
+        "johns wood",
+        "wood green",
+        "wood street",
     ]
 )
-"""Names that begin with a condition or a colour but are neither."""
+"""Phrases in which the word of a condition, colour or material means something else."""
 
 NAME_WORDS: Final = frozenset(word for name in NAMES for word in words(name))
 """Words of these names."""

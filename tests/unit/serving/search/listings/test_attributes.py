@@ -53,6 +53,22 @@ def attribute_names(text, brands=BRANDS):
         ("10 x 12 in", ["length:25.4 cm", "length:30.5 cm"]),
         ("double bedding", ["size:double"]),
         ("12-18 months", ["age:12-18 months"]),
+        ("size s", ["size:S"]),
+        ("size:xl", ["size:XL"]),
+        ("3+2 seater sofa", ["seats:3", "seats:2"]),
+        ("2.5 seater", ["seats:2.5"]),
+        ("three & two seater", ["seats:2"]),
+        ("laptop 8gb ram 256gb ssd", ["storage:256 GB"]),
+        ("16 GB DDR4, 1TB", ["storage:1000 GB"]),
+        ("phone 12g ram 512gb", ["storage:512 GB"]),
+        ("laptop i5 8gb 256gb", ["storage:256 GB"]),
+        ("ram 8gb, 1tb", ["storage:1000 GB"]),
+        ("64gb or 128gb", ["storage:64 GB", "storage:128 GB"]),
+        ("120gb ssd and 1tb", ["storage:120 GB", "storage:1000 GB"]),
+        ("for 8-12 years old", ["age:8-12 years"]),
+        ("lamp 60w", ["power:60 W"]),
+        ("heater 2000w 45 cm", ["length:45 cm", "power:2000 W"]),
+        ("Samsung phone, case for Ikea", ["brand:samsung"]),
     ],
 )
 def test_text_has_attributes(text, expected):
@@ -92,6 +108,24 @@ def test_text_has_attributes(text, expected):
         "12-18m",
         f"{'9' * 400} cm",
         "999,999 m",
+        "all sizes",
+        "sizes m to xl",
+        "every single penny",
+        "desk 60d x 60w x 100h",
+        "h 97 l 66 w 61",
+        "w 60 l 90",
+        "case for Samsung phones",
+        "like ikea",
+        "2.4g remote",
+        "8MB cache",
+        "2x8GB kit",
+        "16gb unified memory",
+        "juicer 3-4 years old",
+        "3.5-12 years",
+        "bag size 32 x 30",
+        "9oz flask",
+        "80gsm paper",
+        "rtx with 8gb gddr6",
     ],
 )
 def test_text_without_attributes(text):
@@ -128,12 +162,29 @@ def test_title_takes_precedence_over_description():
         ("used twice", []),
         ("selling due to new kitchen", []),
         ("not new but tidy", []),
+        ("gearbox for parts included", []),
+        ("like brand new", ["like new"]),
+        ("sold for spares or repairs", ["for parts"]),
     ],
 )
 def test_condition_in_description_is_a_phrase(description, expected):
     attributes = listing_attributes("desk", description, BRANDS)
 
     assert [value for kind, value in attributes if kind == "condition"] == expected
+
+
+@pytest.mark.parametrize(
+    "description", ["in red, blue or green", "size 8, size 10, size 12", "SE1 9ds"]
+)
+def test_range_to_choose_from_is_no_attribute(description):
+    assert listing_attributes("dress", description, BRANDS) == ()
+
+
+def test_two_colours_of_a_description_are_attributes():
+    assert listing_attributes("dress", "black and red", BRANDS) == (
+        Attribute("colour", "black"),
+        Attribute("colour", "red"),
+    )
 
 
 @pytest.mark.parametrize("condition", ["new", "used"])
