@@ -47,8 +47,8 @@ _NO_BRANDS: Final = frozenset(
     rob robert roger sam sarah simon stephen steve steven stuart sue tim tom tony william
     """)
 )
-"""Capitalized words that are no brands of goods: days, months, languages, countries, places to trade, units,
-and given names."""
+"""Capitalized words that are no brands of goods: days, months, languages, countries, places to trade,
+units and given names."""
 
 
 def learn_brands(products: pd.DataFrame, splits: pd.DataFrame) -> frozenset[str]:

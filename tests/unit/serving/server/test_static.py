@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from fb_marketplace_serving.search.listings.attributes import FACETS
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.items import page
 from fb_marketplace_serving.server.settings import Settings
@@ -94,10 +95,16 @@ def test_every_text_of_the_page_is_used():
     server = Path(page.__file__).read_text("utf-8")
     files = [*SCRIPTS, "index.html", "item.html"]
     code = server + "".join(WEB.joinpath(name).read_text("utf-8") for name in files)
-    dynamic = ("error_", "item_error_", "source_", "order_", "suggestion_", "ordinal")
+    dynamic = ("error_", "item_error_", "source_", "order_", "suggestion_", "ordinal", "attribute_")
 
     unused = [key for key in TEXTS if f'"{key}"' not in code and f"{{{{{key}}}}}" not in code]
     assert [key for key in unused if not key.startswith(dynamic)] == []
+
+
+def test_each_kind_of_attribute_facet_has_a_label():
+    labels = {key for key in TEXTS if key.startswith("attribute_")}
+
+    assert labels == {f"attribute_{kind}" for kind in FACETS}
 
 
 @pytest.mark.parametrize("name", ["index.html", "item.html"])
