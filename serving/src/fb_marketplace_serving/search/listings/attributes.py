@@ -150,7 +150,7 @@ _MEASURE: Final = re.compile(
 _SIZE: Final = re.compile(
     r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?(?:\s?:?\s?(\d{1,2}(?:\.5)?)|(?:\s|\s?:\s?)(xxl|xl|xs|s|m|l|small|medium|large))"
     r"|(?:uk|eu)\s?:?\s?(\d{1,2}(?:\.5)?))"
-    r"(?!\w|[.,]\d|\s?[/–x×-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
+    r"(?!\w|[.,]\d|\s?[/–x×+-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
 )
 """A size. "us" and letters need the word "size": "call us", "uk small business", not "sizes"."""
 

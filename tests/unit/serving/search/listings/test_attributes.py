@@ -123,6 +123,7 @@ def test_text_has_attributes(text, expected):
         "juicer 3-4 years old",
         "3.5-12 years",
         "bag size 32 x 30",
+        "sofa size 3+2",
         "9oz flask",
         "80gsm paper",
         "rtx with 8gb gddr6",
