@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import chain
 from typing import Any, ClassVar, Final, get_args
 
+from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Pipeline
@@ -14,6 +15,7 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.base import RetrainRule
 from fb_marketplace.runner.fingerprints import (
     affects_outputs,
@@ -150,6 +152,16 @@ class _Run:
             self._state.report.skip_node(node.name, str(error))
             self._skip(node, str(error))
             return
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            if outdated := self._outdated_inputs(node):
+                raise UserError(
+                    f"{node.name} failed with {error!r}. An earlier version of the project computed its "
+                    f"input {', '.join(outdated)}; the format may have changed. Run `kedro run`, which "
+                    "computes all outdated outputs again."
+                ) from error
+            raise
         self._state.report.end_node()
         self._state.fingerprints[node.name] = self._fingerprints[node.name]
         self._runner._release_datasets(node, self._catalog, self._consumers, self._pipeline)
@@ -165,6 +177,23 @@ class _Run:
         untrained = self._fingerprints[node.name].model_copy(update={"training": None})
         self._state.fingerprints[node.name] = untrained
         self._runner._release_datasets(node, self._catalog, self._consumers, self._pipeline)
+
+    def _outdated_inputs(self, node: Node) -> list[str]:
+        """Return the inputs that are no outputs of this run, and that other code has computed."""
+        creators = [
+            other
+            for other in pipelines.get("__default__", Pipeline([])).nodes
+            if set(other.outputs) & set(node.inputs) and other.name not in self._fingerprints
+        ]
+        records = self._catalog.load("run_records")
+        executions = History.read(records, Pipeline(creators), self._catalog).executions
+        return sorted(
+            name
+            for other in creators
+            if other.name in executions
+            and executions[other.name][0].code != node_fingerprint(other, self._catalog, {}).code
+            for name in set(other.outputs) & set(node.inputs)
+        )
 
     def _missing_input(self, node: Node) -> str | None:
         """Return why an input that the node needs could not be created; None if all were."""

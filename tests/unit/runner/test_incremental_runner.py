@@ -10,8 +10,10 @@ from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
+from fb_marketplace.runner import incremental_runner
 from fb_marketplace.runner.incremental_runner import IncrementalRunner, RecomputingRunner
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 
@@ -325,3 +327,38 @@ def test_output_of_an_earlier_run_is_not_read_once_its_node_is_skipped(run, tmp_
     write_table(tmp_path, [("chair", 10), ("lamp", 20)])
     assert "compare" in run(SKIPPING)
     assert summary(tmp_path) == "1"
+
+
+def read_other_format(counts: dict[str, int]) -> dict[str, int]:
+    return {"rows": counts["listings"]}
+
+
+@pytest.fixture
+def partial():
+    return Pipeline([node(read_other_format, "counts", "summary", name="read")])
+
+
+@pytest.fixture
+def whole_project(monkeypatch):
+    monkeypatch.setattr(incremental_runner, "pipelines", {"__default__": PIPELINE})
+
+
+def test_failure_on_input_of_earlier_version_names_it(run, partial, whole_project, monkeypatch):
+    run()
+    original = incremental_runner.node_fingerprint
+
+    def with_other_code(one, *args):
+        code = {"code": "other"} if one.name == "count" else {}
+        return original(one, *args).model_copy(update=code)
+
+    monkeypatch.setattr(incremental_runner, "node_fingerprint", with_other_code)
+
+    with pytest.raises(UserError, match=r"read failed with KeyError.* input counts.*`kedro run`"):
+        run(partial)
+
+
+def test_failure_on_input_of_same_version_stays(run, partial, whole_project):
+    run()
+
+    with pytest.raises(KeyError, match="listings"):
+        run(partial)
