@@ -243,7 +243,14 @@ def create_export_pipeline() -> Pipeline:
         [
             node(
                 calibrate_encoder,
-                [*photos, "vision_model", "vision_labels", "params:vision"],
+                [
+                    "block_features",
+                    "product_labels",
+                    "splits",
+                    "vision_model",
+                    "vision_labels",
+                    "params:vision",
+                ],
                 "calibration",
                 name="calibrate_encoder",
                 tags="fit",

@@ -21,7 +21,10 @@ from fb_marketplace.pipelines.vision.export.external_encoder import (
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import METRIC, POOL, describe_weights
-from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
+from fb_marketplace.pipelines.vision.training.train_embedding import (
+    embedding_layer,
+    layer_slices,
+)
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
@@ -41,7 +44,7 @@ class SelectedEncoder(NamedTuple):
 
 
 def calibrate_encoder(
-    images: Table,
+    block_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     vision_model: FileRef,
@@ -50,15 +53,25 @@ def calibrate_encoder(
 ) -> dict[str, float]:
     """Fit the temperature of the model on validation photos.
 
+    Args:
+        block_features: the pooled blocks of every photo, computed by the model.
+        products: the listings whose category is a class.
+        splits: split of each photo.
+        vision_model: the trained network.
+        vision_labels: its classes.
+        parameters: the recipe.
+
     Returns:
         ``temperature``, and ``photos``, the number of validation photos.
     """
-    from fb_marketplace.pipelines.vision.training.validation import read_logits
+    import torch
 
     network = _load_network(vision_model, vision_labels, parameters)
-    photos = _photos_of_split(images, products, splits, "validation")
-    config = parameters.fine_tuning.model_copy(update={"precision": "fp32"})
-    logits = read_logits(network, images, photos["row"].to_numpy(np.int64), config)
+    photos = _photos_of_split(block_features, products, splits, "validation")
+    pooled = layer_slices(network, parameters)[POOL]
+    features = block_features.vectors(photos["row"].to_list(), "features", pooled)
+    with torch.no_grad():
+        logits = network.head(torch.from_numpy(features)).numpy()
     classes = label_indices(photos["category"], vision_labels)
     return {"temperature": fit_temperature(logits, classes), "photos": len(photos)}
 
@@ -222,7 +235,7 @@ def _load_network(
 
 
 def _photos_of_split(
-    images: Table, products: pd.DataFrame, splits: pd.DataFrame, split: str
+    table: Table, products: pd.DataFrame, splits: pd.DataFrame, split: str
 ) -> pd.DataFrame:
-    listed = photos_with_labels(images, products, splits)
+    listed = photos_with_labels(table, products, splits)
     return listed[listed["split"] == split]

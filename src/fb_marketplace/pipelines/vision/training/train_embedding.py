@@ -160,7 +160,7 @@ def train_hidden_layer(
     network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
     if isinstance(network.head.fc, torch.nn.Sequential):
         return b""
-    pooled = _layer_slices(network, parameters)[POOL]
+    pooled = layer_slices(network, parameters)[POOL]
     data = make_feature_set(block_features, product_labels, splits, columns=pooled)
     head, _ = train_head(data, parameters, ORIGINAL_WIDTH)
     return save(head.weights)
@@ -204,7 +204,7 @@ def embed_layers(
         head.load_state_dict(load(weights))
     evaluated = splits[splits["split"].isin(EVALUATION_SPLITS)]
     data = make_feature_set(block_features, products, evaluated)
-    slices = _layer_slices(network, parameters)
+    slices = layer_slices(network, parameters)
     layers = {block: data.features[:, columns] for block, columns in slices.items()}
     with torch.no_grad():
         layers[HIDDEN] = head.eval().embed(torch.from_numpy(layers[POOL])).numpy()
@@ -229,7 +229,8 @@ def _second_backbone(recipe: Mapping[str, Any]) -> tuple[str, int] | None:
     return (name, recipe["second_input_side"]) if name else None
 
 
-def _layer_slices(network: "Network", parameters: VisionParameters) -> dict[str, slice]:
+def layer_slices(network: "Network", parameters: VisionParameters) -> dict[str, slice]:
+    """Return the columns of each block of the network in the table ``block_features``."""
     from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
 
     return block_slices(network, block_names(network, parameters.embedding.num_blocks))

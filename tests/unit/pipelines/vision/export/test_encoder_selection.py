@@ -5,6 +5,7 @@ from onnx import numpy_helper
 from safetensors.torch import save
 
 from fb_marketplace.pipelines.vision.export import encoder_selection
+from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate_encoder,
     export_encoder,
@@ -12,7 +13,9 @@ from fb_marketplace.pipelines.vision.export.encoder_selection import (
     select_encoder,
 )
 from fb_marketplace.pipelines.vision.models.network import make_network, network_weights
+from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.skipping import Skipped
+from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
@@ -138,12 +141,25 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, base
 LABELS = ["Blue", "Green", "Red"]
 
 
-def test_temperature_corrects_overconfidence(stored, marketplace, fitted_network, base_recipe):
+@pytest.fixture
+def block_features(marketplace, model, base_recipe, tmp_path):
+    """The pooled blocks of all photos."""
+    url = str(tmp_path / "blocks.lance")
+    keyed_table.ensure_table(url, VISION_FEATURES)
+    extracted = extract_block_features(marketplace.images, frozenset(), model, LABELS, base_recipe)
+    for rows in list(extracted)[1:]:
+        keyed_table.insert(url, rows)
+    return keyed_table.open_table(url)
+
+
+def test_temperature_corrects_overconfidence(
+    stored, marketplace, block_features, fitted_network, base_recipe
+):
     # One validation photo of six is said to be what it is not, so that no answer is certain.
     products = marketplace.products.copy()
     products.loc[24, "category"] = "Red"
     weights = network_weights(fitted_network)
-    params = {"images": marketplace.images, "products": products, "splits": marketplace.splits}
+    params = {"block_features": block_features, "products": products, "splits": marketplace.splits}
 
     def temperature(sureness):
         surer = weights | {"head.fc.weight": weights["head.fc.weight"] * sureness}
