@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.vision.export.encoder_selection import (
 from fb_marketplace.pipelines.vision.models.network import make_network, network_weights
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.skipping import Skipped
-from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage import keyed_table, table_writer
 from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
@@ -148,7 +148,7 @@ def block_features(marketplace, model, base_recipe, tmp_path):
     keyed_table.ensure_table(url, VISION_FEATURES)
     extracted = extract_block_features(marketplace.images, frozenset(), model, LABELS, base_recipe)
     for rows in list(extracted)[1:]:
-        keyed_table.insert(url, rows)
+        table_writer.insert(url, rows)
     return keyed_table.open_table(url)
 
 
