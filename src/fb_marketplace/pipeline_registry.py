@@ -9,7 +9,8 @@ from kedro.pipeline import Pipeline
 
 STAGES: Final = {
     "cleaning": ("cleaning.create_pipeline",),
-    "baselines": ("baselines.create_pipeline",),
+    # The text model of categories reads the embeddings of texts.
+    "baselines": ("text.create_embedding_pipeline", "baselines.create_pipeline"),
     # The evaluation reads the embeddings of all photos.
     "vision": (
         "vision.create_pipeline",
@@ -18,6 +19,7 @@ STAGES: Final = {
     ),
     "indexing": ("vision.create_comparison_pipeline", "indexing.create_pipeline"),
     "search": (
+        "text.create_embedding_pipeline",
         "text.create_pipeline",
         "listings.create_pipeline",
         "pricing.create_pipeline",
@@ -33,7 +35,7 @@ PIPELINES: Final = {
     "__default__": tuple(function for functions in STAGES.values() for function in functions),
     "embeddings": ("embeddings.create_pipeline",),
     "vision_evaluation": ("vision.create_evaluation_pipeline",),
-    "text": ("text.create_pipeline",),
+    "text": ("text.create_embedding_pipeline", "text.create_pipeline"),
     "listings": ("listings.create_pipeline",),
     "pricing": ("pricing.create_pipeline", "baselines.create_price_pipeline"),
     "ranking": ("ranking.create_pipeline",),

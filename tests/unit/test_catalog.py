@@ -139,7 +139,7 @@ def test_vision_trains_encodes_and_evaluates():
 
 
 def test_namespace_of_every_node_is_its_stage():
-    composed = {"vision", "search", "__default__"}
+    composed = {"baselines", "vision", "search", "__default__"}
     stages = {"embeddings_json": {"embeddings"}, "tune": {"ranking", "vision", "tune"}}
 
     for name in PIPELINES.keys() - composed:

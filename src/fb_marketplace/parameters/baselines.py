@@ -57,6 +57,9 @@ class CategoryModelParameters(Parameters):
     text_C_grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     naive_bayes_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
     naive_bayes_smoothing: Annotated[float, Field(gt=0)]
+    sentence_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+    sentence_penalty: Annotated[float, Field(gt=0)]
+    max_sentence_listings: Count
     location_weight: Annotated[float, Field(ge=0)]
     thumbnail_size: Literal[8, 16, 32, 64]
     max_pixel_photos: Count

@@ -11,6 +11,7 @@ from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.predictions import category_predictions
 from fb_marketplace.pipelines.baselines.text_classifier import (
+    SentenceModel,
     TextClassifier,
     class_indices,
     fit_logistic_regression,
@@ -28,6 +29,8 @@ from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace.storage.vectors import VectorTable, read_vectors
 
 TRIVIAL: Final = "most_frequent"
 SELECTED: Final = "text"
@@ -44,6 +47,7 @@ def train_category_model(
     products: pd.DataFrame,
     product_labels: pd.DataFrame,
     splits: pd.DataFrame,
+    text_embeddings: Table,
     parameters: BaselineParameters,
 ) -> TrainedTextClassifier:
     """Train the text model of the root category.
@@ -52,6 +56,7 @@ def train_category_model(
         products: the listings.
         product_labels: those whose category is a class.
         splits: group and split of each listing.
+        text_embeddings: embeddings of the listings' texts.
         parameters: features, and candidate settings.
 
     Returns:
@@ -59,8 +64,9 @@ def train_category_model(
     """
     listed = _join_labelled(products, product_labels, splits)
     labels = class_labels(product_labels)
+    vectors = _read_texts(listed, text_embeddings)
     with limit_blas_threads():
-        model, settings = select_text_classifier(listed, labels, parameters)
+        model, settings = select_text_classifier(listed, labels, vectors, parameters)
     choices = settings._asdict() | {"temperature": round(model.temperature, 4)}
     return TrainedTextClassifier(
         dump_text_classifier(model),
@@ -73,6 +79,7 @@ def predict_category_text(
     products: pd.DataFrame,
     product_labels: pd.DataFrame,
     splits: pd.DataFrame,
+    text_embeddings: Table,
 ) -> pd.DataFrame:
     """Predict the root category of the labelled listings of validation and test from their text.
 
@@ -82,8 +89,9 @@ def predict_category_text(
     model = load_text_classifier(category_model.read())
     listed = _join_labelled(products, product_labels, splits)
     evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
+    vectors = _read_texts(evaluated, text_embeddings)
     with limit_blas_threads():
-        probabilities = predict_text(model, evaluated)
+        probabilities = predict_text(model, evaluated, vectors)
     rows = evaluated[["product_id", "split"]].astype("str")
     return rows.assign(probabilities=list(probabilities))
 
@@ -134,15 +142,22 @@ def _join_labelled(
     return join_splits(products[products["product_id"].isin(product_labels["product_id"])], splits)
 
 
+def _read_texts(listed: pd.DataFrame, text_embeddings: Table) -> VectorTable:
+    return read_vectors(text_embeddings, "product_id", "embedding", set(listed["product_id"]))
+
+
 def dump_text_classifier(model: TextClassifier) -> bytes:
     """Return a text classifier in skops format."""
-    return dump_skops(model._asdict() | {"features": pack_text(model.features)})
+    parts = {"features": pack_text(model.features), "sentences": model.sentences._asdict()}
+    return dump_skops(model._asdict() | parts)
 
 
 def load_text_classifier(data: bytes) -> TextClassifier:
     """Load a text classifier from the bytes of :func:`dump_text_classifier`."""
     parts = load_skops(data)
-    return TextClassifier(**parts | {"features": unpack_text(parts["features"])})
+    sentences = SentenceModel(**parts["sentences"])
+    features = unpack_text(parts["features"])
+    return TextClassifier(**parts | {"features": features, "sentences": sentences})
 
 
 def _predict_from_words(

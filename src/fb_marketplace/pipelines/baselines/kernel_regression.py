@@ -98,6 +98,23 @@ def fit_kernel_regression(
     )
 
 
+def solve_ridge(inputs: KernelInputs, targets: Floats, penalty: float) -> Floats:
+    """Return the dual coefficients of several targets: float64, (cases, targets).
+
+    Args:
+        inputs: the training cases.
+        targets: float64, (cases, targets), centered.
+        penalty: as in :func:`fit_kernel_regression`.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    kernel = _add_to_diagonal(compute_kernel(inputs, inputs), penalty)
+    # A symmetric matrix is its own transpose; LAPACK overwrites only those in Fortran's order.
+    factor = cho_factor(kernel.T, lower=True, overwrite_a=True)
+    weights: Floats = cho_solve(factor, targets)
+    return weights
+
+
 def predict_kernel_regression(model: KernelRegression, inputs: KernelInputs) -> Prediction:
     """Predict targets and spreads."""
     center, spread = np.empty(len(inputs.dense)), np.empty(len(inputs.dense))

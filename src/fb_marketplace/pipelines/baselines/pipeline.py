@@ -30,14 +30,14 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 train_category_model,
-                ["products", "product_labels", "splits", "params:baselines"],
+                ["products", "product_labels", "splits", "text_embeddings", "params:baselines"],
                 ["category_model", "category_choices"],
                 name="train_category_model",
                 tags=["train", "fit"],
             ),
             node(
                 predict_category_text,
-                ["category_model", "products", "product_labels", "splits"],
+                ["category_model", "products", "product_labels", "splits", "text_embeddings"],
                 "category_text_probabilities",
                 name="predict_category_text",
             ),

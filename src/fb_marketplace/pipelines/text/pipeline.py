@@ -19,8 +19,8 @@ from fb_marketplace.pipelines.text.quantization import select_dual_precision, se
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 
 
-def create_pipeline() -> Pipeline:
-    """Build the pipeline."""
+def create_embedding_pipeline() -> Pipeline:
+    """Build the sentence encoder and the embeddings of texts, which the category model reads."""
     return Pipeline(
         [
             node(
@@ -40,20 +40,6 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["sentence_encoder", "sentence_card"],
                 name="select_precision",
-                tags="fit",
-            ),
-            node(
-                select_dual_precision,
-                [
-                    "dual_text_encoder_fp32",
-                    "dual_tokenizer",
-                    "dual_image_embeddings",
-                    "products",
-                    "splits",
-                    "params:text_encoder",
-                ],
-                ["dual_text_encoder", "dual_text_encoder_card"],
-                name="select_dual_precision",
                 tags="fit",
             ),
             node(
@@ -82,6 +68,30 @@ def create_pipeline() -> Pipeline:
                 "texts_report",
                 name="report_text_embeddings",
                 tags="encode",
+            ),
+        ],
+        namespace="text",
+        prefix_datasets_with_namespace=False,
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """Build the indexes of texts, and the projection between texts and photos."""
+    return Pipeline(
+        [
+            node(
+                select_dual_precision,
+                [
+                    "dual_text_encoder_fp32",
+                    "dual_tokenizer",
+                    "dual_image_embeddings",
+                    "products",
+                    "splits",
+                    "params:text_encoder",
+                ],
+                ["dual_text_encoder", "dual_text_encoder_card"],
+                name="select_dual_precision",
+                tags="fit",
             ),
             node(
                 select_text_index,

@@ -4,10 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.listing_vectors import ListingVectors
+from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
+from fb_marketplace.storage import keyed_table, table_writer
+from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable
 
 WORDS = {
@@ -87,3 +91,20 @@ def listing_vectors() -> Callable[[pd.DataFrame], ListingVectors]:
         return ListingVectors(VectorTable(ids, texts), VectorTable(ids, photos))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def store_texts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[VectorTable], Table]:
+    """Stores embeddings of texts as the table ``text_embeddings``."""
+
+    def store(texts: VectorTable) -> Table:
+        url = str(tmp_path_factory.mktemp("texts") / "embedding.lance")
+        rows = [
+            {"key": name, "product_id": name, "embedding": vector}
+            for name, vector in zip(texts.ids, texts.matrix, strict=True)
+        ]
+        keyed_table.ensure_table(url, TEXT_EMBEDDINGS)
+        table_writer.insert(url, pa.Table.from_pylist(rows, schema=TEXT_EMBEDDINGS))
+        return keyed_table.open_table(url)
+
+    return store

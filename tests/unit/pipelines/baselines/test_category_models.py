@@ -18,17 +18,22 @@ def tables(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def learned(tables, parameters):
-    products, splits = tables
-    return train_category_model(products, products, splits, parameters)
+def texts(tables, listing_vectors, store_texts):
+    return store_texts(listing_vectors(tables[0]).texts)
 
 
 @pytest.fixture(scope="module")
-def probabilities(tables, learned, tmp_path_factory):
+def learned(tables, texts, parameters):
+    products, splits = tables
+    return train_category_model(products, products, splits, texts, parameters)
+
+
+@pytest.fixture(scope="module")
+def probabilities(tables, texts, learned, tmp_path_factory):
     path = tmp_path_factory.mktemp("category") / "model.skops"
     path.write_bytes(learned.model)
     products, splits = tables
-    return predict_category_text(FileRef(str(path)), products, products, splits)
+    return predict_category_text(FileRef(str(path)), products, products, splits, texts)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +45,11 @@ def answers(tables, probabilities, parameters):
     return predict_categories(products, products, splits, probabilities, pixels, parameters)
 
 
-def test_training_does_not_depend_on_row_order(tables, learned, parameters):
+def test_training_does_not_depend_on_row_order(tables, texts, learned, parameters):
     products, splits = tables
 
     shuffled = products.sample(frac=1, random_state=1)
-    again = train_category_model(shuffled, shuffled, splits.iloc[::-1], parameters)
+    again = train_category_model(shuffled, shuffled, splits.iloc[::-1], texts, parameters)
 
     assert again.model == learned.model
     assert again.choices == learned.choices
