@@ -56,3 +56,13 @@ class CandidateSource(Protocol):
         Args:
             rows: int64, (rows,), in any order.
         """
+
+    def locate(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """Return a matrix that has some vectors, and their rows in it. It may be all vectors.
+
+        Args:
+            rows: int64, (rows,), in any order.
+
+        Returns:
+            float32, (any, dimension), C-contiguous, and int64, (rows,).
+        """

@@ -204,9 +204,10 @@ class FaissIndex:
         if not is_few and _MAX_INDEX_SHARE * reach <= len(self):
             # Search parameters were tuned for few rows, so the effort grows with the requested rows.
             indexed: Rows = self.candidates(query, reach, 1 + math.log10(reach / MIN_REACH))[0]
-            indexed = indexed[_is_allowed(indexed, allowed)][:count]
-            if len(indexed) == count:
-                return indexed
+            if allowed is not None or indexed[-1] < 0:
+                indexed = indexed[_is_allowed(indexed, allowed)]
+            if len(indexed) >= count:
+                return indexed[:count]
         nearest: Rows = self.nearest(query, count, allowed)[0]
         return nearest
 
@@ -299,6 +300,10 @@ class FaissIndex:
             )
         rows: Rows = self.exact.range_search(query, radius, params=params)[2]
         return rows
+
+    def locate(self, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """Return all vectors, and the rows."""
+        return self.matrix, rows
 
     def vectors(self, rows: Rows) -> NDArray[np.float32]:
         """Return a copy of some vectors: float32, (rows, dimension).

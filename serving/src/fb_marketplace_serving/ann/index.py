@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
+from fb_marketplace_serving.ann.build import MAX_NORM, flat_index, is_finite_norm
 from fb_marketplace_serving.ann.candidate_source import CandidateSource
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
-from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
+from fb_marketplace_serving.ann.knn import filter_to_rows, inner_products, nearest_neighbors
 from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
@@ -221,7 +221,10 @@ class Index:
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
         queries = np.atleast_2d(query)
-        invalid = len(queries) - int(is_finite_norm(queries).sum())
+        if query.ndim == 1 and query.dtype == np.float32:
+            invalid = 0 if query.dot(query) < MAX_NORM else 1
+        else:
+            invalid = len(queries) - int(is_finite_norm(queries).sum())
         if invalid:
             raise ValueError(
                 f"found {invalid:,} queries with values that are not finite, or of 1e15 and more; "
@@ -242,9 +245,7 @@ class Index:
         Returns:
             float32, (rows,).
         """
-        vector = query.astype(np.float32, copy=False)
-        cosines: NDArray[np.float32] = np.einsum("ij,j->i", self.vectors(rows), vector)
-        return cosines
+        return inner_products(self.source, query, rows)
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of some rows: float32, (rows, dimension)."""

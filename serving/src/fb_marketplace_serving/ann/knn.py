@@ -6,12 +6,13 @@ same code, and ties go to the lower row. So all sources report the same distance
 
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.candidate_source import MIN_REACH, CandidateSource, Rows
+from fb_marketplace_serving.ann.faiss_index import untyped_faiss
 
 _TIE_FACTOR: Final = 4
 """If the first result ends in a tie, this many times as many rows are fetched."""
@@ -20,7 +21,7 @@ _SPARSE: Final = 64
 """If a filter passes less than one row in this many, sorting is faster than a mask of all rows."""
 
 _DISTANCE_BATCH_SIZE: Final = 16_384
-"""Rows whose exact distances are computed at a time, which bounds the memory."""
+"""Rows that are compared exactly at a time, which bounds the memory if they are read from a table."""
 
 _TIE_TOLERANCE: Final = 1e-6
 """Squared distances that differ by less, relative to the larger of them and 1, may be equal up to
@@ -38,6 +39,9 @@ def limit_faiss_threads() -> Iterator[None]:
     import faiss
 
     before = faiss.omp_get_max_threads()
+    if before == 1:
+        yield
+        return
     faiss.omp_set_num_threads(1)
     try:
         yield
@@ -117,6 +121,8 @@ def nearest_neighbors(
             _resolve_ties(source, queries[number : number + 1], k, allowed)
             for number in range(len(queries))
         ]
+    if len(results) == 1:
+        return results[0][0][np.newaxis], results[0][1][np.newaxis]
     return np.stack([rows for rows, _ in results]), np.stack([values for _, values in results])
 
 
@@ -160,11 +166,32 @@ def exact_distances(source: CandidateSource, query: NDArray[np.float32], rows: R
     Returns:
         float32, (rows,).
     """
-    if len(rows) > _DISTANCE_BATCH_SIZE:
-        starts = range(0, len(rows), _DISTANCE_BATCH_SIZE)
-        parts = (rows[start : start + _DISTANCE_BATCH_SIZE] for start in starts)
-        return np.concatenate([exact_distances(source, query, part) for part in parts])
-    difference = source.vectors(rows)
-    difference -= query
-    distances: Distances = np.einsum("ij,ij->i", difference, difference)
-    return distances
+    return _compare(untyped_faiss().fvec_L2sqr_by_idx, source, query, rows)
+
+
+def inner_products(source: CandidateSource, query: NDArray[np.float32], rows: Rows) -> Distances:
+    """Compute the inner products of a query and some rows; see :func:`exact_distances`."""
+    return _compare(untyped_faiss().fvec_inner_products_by_idx, source, query, rows)
+
+
+def _compare(
+    function: Any, source: CandidateSource, query: NDArray[np.float32], rows: Rows
+) -> Distances:
+    """Compare a query and some rows with a function of FAISS, which reads the vectors in place."""
+    swig_ptr = untyped_faiss().swig_ptr
+    query = np.ascontiguousarray(query, np.float32)
+    values = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _DISTANCE_BATCH_SIZE):
+        part = slice(start, start + _DISTANCE_BATCH_SIZE)
+        matrix, places = source.locate(np.ascontiguousarray(rows[part], np.int64))
+        with limit_faiss_threads():
+            function(
+                swig_ptr(values[part]),
+                swig_ptr(query),
+                swig_ptr(matrix),
+                swig_ptr(places),
+                query.size,
+                1,
+                len(places),
+            )
+    return values

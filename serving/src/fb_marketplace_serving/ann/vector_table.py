@@ -179,6 +179,10 @@ class VectorTable:
             vectors[is_missing] = added[np.searchsorted(missing, rows[is_missing])]
         return vectors
 
+    def locate(self, rows: Rows) -> tuple[Matrix, Rows]:
+        """Return some vectors and their places; see :meth:`CandidateSource.locate`."""
+        return self.vectors(rows), np.arange(len(rows))
+
     def _scan_index(self, query: Matrix, count: int, allowed: Rows | None) -> Rows:
         is_exhaustive = allowed is not None or self._count <= EXHAUSTIVE_ROWS
         return self._nearest(query, count, allowed, search_effort=1.0 if is_exhaustive else None)

@@ -77,20 +77,22 @@ class TermMatches(NamedTuple):
         shares[self.documents] = self.text_of_group[self.group]
         return shares
 
-    def groups_of(self, documents: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return the groups of documents: int32, (documents,)."""
-        return self._look_up(self.group, documents)
+    def of(self, documents: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Return the scores and groups of documents, 0 for those without any of the terms.
 
-    def scores_of(self, documents: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the scores of documents, 0 for those without any of the terms: float32, (documents,)."""
-        return self._look_up(self.scores, documents)
-
-    def _look_up(self, values: NDArray[Any], documents: NDArray[np.integer]) -> NDArray[Any]:
+        Returns:
+            float32 and int32, (documents,).
+        """
         if not len(self.documents):
-            return np.zeros(len(documents), values.dtype)
+            return np.zeros(len(documents), np.float32), np.zeros(len(documents), np.int32)
         places = np.searchsorted(self.documents, documents)
         np.minimum(places, len(self.documents) - 1, out=places)
-        return np.where(self.documents[places] == documents, values[places], values.dtype.type(0))
+        is_match = self.documents[places] == documents
+        return self.scores[places] * is_match, self.group[places] * is_match
+
+    def groups_of(self, documents: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the groups of documents: int32, (documents,)."""
+        return self.of(documents)[1]
 
 
 class BM25Index:

@@ -102,6 +102,7 @@ class CandidateSet:
         fused: float64, (candidates,), reciprocal rank fusion: the sum of 1 / (RRF_K + rank).
         row: int64, (candidates,), row of the photo most similar to the query; -1 if there is none.
         matches: all listings that share terms with the query; None without words.
+        terms: int32, (candidates,), their groups in ``matches``; None without words.
     """
 
     positions: Positions
@@ -110,6 +111,7 @@ class CandidateSet:
     fused: NDArray[np.float64]
     row: Positions
     matches: TermMatches | None = None
+    terms: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -162,33 +164,37 @@ def collect_candidates(
         rows = rows if row_mask is None else rows[row_mask[rows]]
         retrieved.append(_nearest_listings(listings, photo_queries["image"], rows, top_k))
     positions = np.sort(np.concatenate(retrieved))
-    positions = positions[np.flatnonzero(np.diff(positions, prepend=-1))]
+    positions = positions[_is_first(positions)]
     similarity: dict[Source, NDArray[np.float32]] = {}
+    terms = None
     if matches is not None:
-        similarity["bm25"] = matches.scores_of(positions)
+        similarity["bm25"], terms = matches.of(positions)
     if query.text_embedding is not None:
         similarity["text"] = indexes.text.cosines(query.text_embedding, positions)
     photos = _CandidatePhotos(listings, positions, row_mask)
-    cosines = {
-        source: photo_query.photos.cosines(photo_query.vector, photos.rows)
-        for source, photo_query in photo_queries.items()
-    }
+    cosines = [
+        photo_query.photos.cosines(photo_query.vector, photos.rows)
+        for photo_query in photo_queries.values()
+    ]
+    for source, values in zip(photo_queries, cosines, strict=True):
+        similarity[source] = photos.best(values)
     row = photos.first()
-    for source in photo_queries:
-        similarity[source], row = photos.best(cosines[source])
-    if len(photo_queries) > 1:
-        both, row = photos.best(np.mean([*cosines.values()], axis=0))
+    if len(cosines) == 1:
+        (source,) = photo_queries
+        row = photos.most_similar(cosines[0], similarity[source])
+    elif cosines:
+        mean = sum(cosines[1:], start=cosines[0]) / np.float32(len(cosines))
+        both = similarity["multimodal"] = photos.best(mean)
+        row = photos.most_similar(mean, both)
         by_photo = np.zeros(len(positions), np.bool_)
-        for source in photo_queries:
-            by_photo[np.searchsorted(positions, results[source])] = True
-        similarity["multimodal"] = both
+        by_photo[
+            np.searchsorted(
+                positions, np.concatenate([results[source] for source in photo_queries])
+            )
+        ] = True
         results["multimodal"] = _most_similar(positions[by_photo], both[by_photo], top_k)
-    rank = {source: _ranks(positions, listed) for source, listed in results.items()}
-    fused = sum(
-        (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
-        start=np.zeros(len(positions)),
-    )
-    return CandidateSet(positions, similarity, rank, fused, row, matches)
+    rank, fused = _fuse(positions, results)
+    return CandidateSet(positions, similarity, rank, fused, row, matches, terms)
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
@@ -208,15 +214,16 @@ def _most_similar(positions: Positions, similarity: NDArray[np.float32], count: 
 
 def _top_scores(matches: TermMatches, mask: Mask | None, count: int) -> Positions:
     """Return the positions of the highest positive scores, highest first; ties by position."""
-    is_listed = matches.scores > 0
+    scores, positions = matches.scores, matches.documents
     if mask is not None:
-        is_listed &= mask[matches.documents]
-    scores, positions = matches.scores[is_listed], matches.documents[is_listed]
+        is_listed = mask[positions]
+        scores, positions = scores[is_listed], positions[is_listed]
+    least = np.float32(0)
     if len(positions) > count:
         # Keep all positions that tie with the last one: the sort below decides between them.
-        is_best = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
-        scores, positions = scores[is_best], positions[is_best]
-    return positions[np.argsort(-scores, kind="stable")][:count]
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    best = np.flatnonzero((scores >= least) & (scores > 0))
+    return positions[best[np.argsort(-scores[best], kind="stable")]][:count]
 
 
 def _nearest_listings(
@@ -246,10 +253,25 @@ def _nearest_listings(
         reach *= 4
 
 
-def _ranks(positions: Positions, results: Positions) -> NDArray[np.int32]:
-    ranks = np.zeros(len(positions), np.int32)
-    ranks[np.searchsorted(positions, results)] = np.arange(1, len(results) + 1)
-    return ranks
+def _is_first(values: Positions) -> Mask:
+    """Return which sorted values differ from the one before: bool, (values,)."""
+    mask = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=mask[1:])
+    return mask
+
+
+def _fuse(
+    positions: Positions, results: dict[Source, Positions]
+) -> tuple[dict[Source, NDArray[np.int32]], NDArray[np.float64]]:
+    """Return the rank of each candidate by each source, and its fused rank; see :class:`CandidateSet`."""
+    # All sources at once: for a few hundred candidates, the number of calls of NumPy is the cost.
+    places = np.searchsorted(positions, np.concatenate([*results.values()]))
+    lengths = [len(listed) for listed in results.values()]
+    ranks = np.concatenate([np.arange(1, length + 1) for length in lengths])
+    by_source = np.zeros((len(results), len(positions)), np.int32)
+    by_source[np.repeat(np.arange(len(results)), lengths), places] = ranks
+    fused = np.bincount(places, 1 / (RRF_K + ranks), len(positions)).astype(np.float64, copy=False)
+    return dict(zip(results, by_source, strict=True)), fused
 
 
 class _CandidatePhotos:
@@ -265,29 +287,41 @@ class _CandidatePhotos:
             selected = row_mask[rows]
             rows, owners = rows[selected], owners[selected]
         self.rows, self._owners, self._count = rows, owners, len(positions)
+        # The photos of a listing follow one another, in the order of their rows.
+        self._starts = np.flatnonzero(_is_first(owners))
 
     def first(self) -> Positions:
         """Return the row of each listing's first photo; -1 if it has none."""
         first = np.full(self._count, -1, np.int64)
-        first[self._owners[::-1]] = self.rows[::-1]
+        first[self._owners[self._starts]] = self.rows[self._starts]
         return first
 
-    def best(self, cosines: NDArray[np.float32]) -> tuple[NDArray[np.float32], Positions]:
-        """Return the similarity of each listing's most similar photo, and the row of that photo.
+    def best(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the similarity of each listing's most similar photo.
 
         Args:
             cosines: float32, (photos,).
 
         Returns:
-            float32 and int64, (listings,); NaN and -1 for a listing without photos.
+            float32, (listings,); NaN for a listing without photos.
         """
         best = np.full(self._count, np.nan, np.float32)
-        row = np.full(self._count, -1, np.int64)
         if len(cosines):
-            # The photos of a listing follow one another, in the order of their rows.
-            starts = np.flatnonzero(np.diff(self._owners, prepend=-1))
-            best[self._owners[starts]] = np.maximum.reduceat(cosines, starts)
-            # Of several values for one index, NumPy stores the last: here, the lowest row among ties.
-            most_similar = np.flatnonzero(cosines == best[self._owners])[::-1]
-            row[self._owners[most_similar]] = self.rows[most_similar]
-        return best, row
+            best[self._owners[self._starts]] = np.maximum.reduceat(cosines, self._starts)
+        return best
+
+    def most_similar(self, cosines: NDArray[np.float32], best: NDArray[np.float32]) -> Positions:
+        """Return the row of each listing's most similar photo.
+
+        Args:
+            cosines: float32, (photos,).
+            best: float32, (listings,), from :meth:`best`.
+
+        Returns:
+            int64, (listings,); -1 for a listing without photos.
+        """
+        row = np.full(self._count, -1, np.int64)
+        # Of several values for one index, NumPy stores the last: here, the lowest row among ties.
+        most_similar = np.flatnonzero(cosines == best[self._owners])[::-1]
+        row[self._owners[most_similar]] = self.rows[most_similar]
+        return row

@@ -76,6 +76,9 @@ class Hits(Sequence[Hit]):
         first = first_of_family[shared]
         is_other = first != places
         others = places[is_other]
+        if not len(others):
+            none = np.zeros(len(families), np.int64)
+            return cls(listed, none[:0], none, none)
         is_hit = np.ones(len(families), np.bool_)
         is_hit[others] = False
         hits = np.flatnonzero(is_hit)

@@ -455,6 +455,9 @@ class AttributeTable:
 
     def _entries(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the entries of some listings, and the number of entries of each."""
-        lengths = np.diff(self.starts)[rows]
-        shifts = self.starts[rows] - (np.cumsum(lengths) - lengths)
-        return np.repeat(shifts, lengths) + np.arange(lengths.sum()), lengths
+        starts = self.starts[rows]
+        lengths = self.starts[rows + 1] - starts
+        ends = np.cumsum(lengths)
+        entries = np.repeat(starts - ends + lengths, lengths)
+        entries += np.arange(len(entries))
+        return entries, lengths

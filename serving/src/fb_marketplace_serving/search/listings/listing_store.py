@@ -204,7 +204,9 @@ class ListingStore:
         owners = np.repeat(np.arange(len(positions)), counts)
         # Starts of the listings' rows, less the number of rows before them.
         starts = self._starts[positions] - (np.cumsum(counts) - counts)
-        return self._rows[starts[owners] + np.arange(len(owners))], owners
+        places = starts[owners]
+        places += np.arange(len(owners))
+        return self._rows[places], owners
 
     def images_of(self, product_id: str) -> list[str]:
         """Return the ids of a listing's photos."""

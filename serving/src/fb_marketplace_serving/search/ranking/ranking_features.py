@@ -1,7 +1,7 @@
 """Ranking features of a candidate, computed from the query and the listing only."""
 
 import statistics
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ FEATURES: Final = (
 )
 """The columns, in order; NaN if the query or the listing lacks a value. Rename a feature if its definition
 changes: :class:`Ranker` rejects models with other feature names."""
+
+_COLUMN: Final = {name: column for column, name in enumerate(FEATURES)}
 
 COMPOSED_FEATURES: Final = ("title_share", "photo_path", "image_similarity_gap")
 """Features for composed queries: an attribute in the title, and the category of the photo."""
@@ -101,50 +103,51 @@ def compute_features(
     """
     count, positions = len(candidates), candidates.positions
     voters = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
-    weights = candidates.fused[voters]
     price, path = listings.price[positions], listings.path[positions]
     root = listings.root[positions]
     features = listings.features
-    columns: dict[str, Any] = {}
+    # By column; filled where the query and the listings have values.
+    columns = np.full((len(FEATURES), count), np.nan)
     for source, similarity in candidates.similarity.items():
-        columns[f"{source}_similarity"] = similarity
-    for source, ranks in candidates.rank.items():
-        columns[f"{source}_reciprocal_rank"] = (ranks > 0) / np.maximum(ranks, 1)
-        first = np.flatnonzero((ranks > 0) & (ranks <= FIRST_HITS))
-        votes = 1 / (1 + ranks[first])
-        columns[f"{source}_voted_category"] = _vote_shares(root, first, votes)
-        columns[f"{source}_voted_path"] = _vote_shares(path, first, votes)
+        columns[_COLUMN[f"{source}_similarity"]] = similarity
+    sources = np.array([SOURCES.index(source) for source in candidates.rank], np.intp)
+    ranks = np.array([*candidates.rank.values()], np.int32).reshape(len(sources), count)
+    columns[_COLUMN[f"{SOURCES[0]}_reciprocal_rank"] + sources] = (ranks > 0) / np.maximum(ranks, 1)
+    # One row per vote: of the first hits of each source, of all together, and of similar photos.
+    votes = np.zeros((len(sources) + 2, count))
+    np.divide(1, 1 + ranks, out=votes[: len(sources)], where=(ranks > 0) & (ranks <= FIRST_HITS))
+    votes[-2, voters] = candidates.fused[voters]
     if "bm25" in candidates.similarity:
         bm25 = candidates.similarity["bm25"]
-        columns["bm25_share_of_best"] = bm25 / max(float(bm25.max(initial=0)), 1e-6)
-    matches = candidates.matches
-    if matches is not None:
-        columns["title_share"] = matches.title_of_group[matches.groups_of(positions)]
-    columns["fused"] = candidates.fused
+        columns[_COLUMN["bm25_share_of_best"]] = bm25 / max(float(bm25.max(initial=0)), 1e-6)
+    if candidates.matches is not None and candidates.terms is not None:
+        columns[_COLUMN["title_share"]] = candidates.matches.title_of_group[candidates.terms]
+    columns[_COLUMN["fused"]] = candidates.fused
     by_root = photo_categories(query, listings, labels)
     if by_root is not None:
-        columns["photo_category"] = by_root[root]
-    if "image" in candidates.rank and count:
-        ranks, similarity = candidates.rank["image"], candidates.similarity["image"]
-        nearest = np.flatnonzero((ranks > 0) & (ranks <= FEEDBACK_DOCS))
-        columns["photo_path"] = _vote_shares(path, nearest, 1 / (RRF_K + ranks[nearest]))
-        columns["image_similarity_gap"] = similarity - similarity[ranks == 1].max(initial=-1)
-    columns["voted_category"] = _vote_shares(root, voters, weights)
-    columns["voted_path"] = _vote_shares(path, voters, weights)
-    columns["price_ratio"] = _price_ratio(price, voters)
-    columns["has_price"] = ~np.isnan(price)
+        columns[_COLUMN["photo_category"]] = by_root[root]
+    is_by_photo = "image" in candidates.rank and count > 0
+    if is_by_photo:
+        image, similarity = candidates.rank["image"], candidates.similarity["image"]
+        np.divide(1, RRF_K + image, out=votes[-1], where=(image > 0) & (image <= FEEDBACK_DOCS))
+        best = similarity[image == 1].max(initial=-1)
+        columns[_COLUMN["image_similarity_gap"]] = similarity - best
+    for kind, classes in (("category", root), ("path", path)):
+        shares = _vote_shares(classes, votes)
+        columns[_COLUMN[f"{SOURCES[0]}_voted_{kind}"] + sources] = shares[:-2]
+        columns[_COLUMN[f"voted_{kind}"]] = shares[-2]
+        if is_by_photo and kind == "path":
+            columns[_COLUMN["photo_path"]] = shares[-1]
+    columns[_COLUMN["price_ratio"]] = _price_ratio(price, voters)
+    columns[_COLUMN["has_price"]] = ~np.isnan(price)
     if location is not None:
-        columns["distance_km"] = listings.distances(location, positions)
-    columns["photos"] = _photo_counts(listings, row_mask)[positions]
-    columns["photo_megapixels"] = features.photo_pixels[positions] / 1e6
-    columns["description_words"] = features.description_words[positions]
-    columns["age_days"] = features.age_days[positions]
-    columns["query_words"] = len(words(query.words))
-    rows = np.full((count, len(FEATURES)), np.nan)
-    for column, name in enumerate(FEATURES):
-        if name in columns:
-            rows[:, column] = columns[name]
-    return rows
+        columns[_COLUMN["distance_km"]] = listings.distances(location, positions)
+    columns[_COLUMN["photos"]] = _photo_counts(listings, row_mask)[positions]
+    columns[_COLUMN["photo_megapixels"]] = features.photo_pixels[positions] / 1e6
+    columns[_COLUMN["description_words"]] = features.description_words[positions]
+    columns[_COLUMN["age_days"]] = features.age_days[positions]
+    columns[_COLUMN["query_words"]] = len(words(query.words))
+    return np.ascontiguousarray(columns.T)
 
 
 def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.integer]:
@@ -153,15 +156,22 @@ def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.i
     return np.bincount(listings.listing_of_row[row_mask], minlength=len(listings))
 
 
-def _vote_shares(
-    classes: NDArray[np.int32], voters: NDArray[np.int64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the share of the votes for each candidate's class, excluding its own vote."""
-    votes = np.bincount(classes[voters], weights=weights, minlength=int(classes.max(initial=0)) + 1)
-    own = np.zeros(len(classes))
-    own[voters] = weights
-    total = float(weights.sum())
-    shares: NDArray[np.float64] = (votes[classes] - own) / np.maximum(total - own, 1e-12)
+def _vote_shares(classes: NDArray[np.int32], votes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of the votes for each candidate's class, excluding its own vote.
+
+    Args:
+        classes: int32, (candidates,).
+        votes: float64, (ballots, candidates), the weights of the candidates' own votes.
+
+    Returns:
+        float64, (ballots, candidates).
+    """
+    ballot, voter = votes.nonzero()
+    weights, count = votes[ballot, voter], int(classes.max(initial=0)) + 1
+    by_class = np.bincount(ballot * count + classes[voter], weights, len(votes) * count)
+    total = np.bincount(ballot, weights, len(votes))
+    shares: NDArray[np.float64] = by_class.reshape(len(votes), count)[:, classes] - votes
+    shares /= np.maximum(total[:, np.newaxis] - votes, 1e-12)
     return shares
 
 

@@ -7,7 +7,6 @@ category. They are defined for every listing, so the listings above a threshold 
 """
 
 import json
-from functools import cached_property
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -61,9 +60,6 @@ INCREASING: Final = frozenset(
 MONOTONE_CONSTRAINTS: Final = tuple(int(name in INCREASING) for name in RELEVANCE_FEATURES)
 """LightGBM's parameter for a model of these."""
 
-OF_CATEGORY: Final = ("voted_path", "voted_category", "photo_category", "photo_path")
-"""Features that depend on the listing's category only."""
-
 ROUNDING: Final = 1e-6
 """Tolerance of comparisons between probabilities whose features differ, and of sums of shares."""
 
@@ -103,35 +99,39 @@ class RelevanceFeatures:
             labels: classes of ``query.photo_categories``.
         """
         self.candidates = candidates.positions
-        self.listings = indexes.listings
-        best = np.lexsort((candidates.positions, -candidates.fused))[:FEEDBACK_DOCS]
-        voters = np.sort(best)
-        self._own = _ListingValues(candidates.positions[voters], candidates.fused[voters])
-        votes = candidates.positions[best], candidates.fused[best]
-        self._total = float(votes[1].sum())
-        self._path_votes = _count(self.listings.path, len(self.listings.paths), *votes)
-        self._root_votes = _count(self.listings.root, len(self.listings.categories), *votes)
-        image_ranks = candidates.rank.get("image", np.zeros(len(candidates), np.int32))
+        self.listings = listings = indexes.listings
+        self._matches, self._terms = candidates.matches, candidates.terms
+        self._photo_category = photo_categories(query, listings, labels)
+        count, path = len(candidates), listings.path[candidates.positions]
+        best = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
+        votes = candidates.fused[best]
+        self._total = float(votes.sum())
+        self._path_votes = _count(path[best], len(listings.paths), votes)
+        root = listings.root_of_path[path[best]]
+        self._root_votes = _count(root, len(listings.categories), votes)
+        image_ranks = candidates.rank.get("image", np.zeros(count, np.int32))
         similar = np.flatnonzero((image_ranks > 0) & (image_ranks <= FEEDBACK_DOCS))
-        self._own_photo = _ListingValues(
-            candidates.positions[similar], 1 / (RRF_K + image_ranks[similar])
-        )
-        self._photo_votes = _count(self.listings.path, len(self.listings.paths), *self._own_photo)
+        photo_votes = 1 / (RRF_K + image_ranks[similar])
+        self._photo_total = float(photo_votes.sum())
+        self._photo_votes = _count(path[similar], len(listings.paths), photo_votes)
+        is_special = image_ranks > 0
+        self._best_photo: float | None = None
+        # Of each candidate, and in the last row of all other listings.
+        self._own = np.zeros((count + 1, 3))
+        self._own[:, 2] = np.nan
+        self._own[best, 0], self._own[similar, 1] = votes, photo_votes
+        if is_special.any():
+            self._own[:count, 2][is_special] = candidates.similarity["image"][is_special]
+            self._best_photo = float(np.nanmax(self._own[:, 2]))
+        is_special[best] = True
+        self.special_candidates = np.flatnonzero(is_special)
         # Paths with equal votes form a class: those without votes that have a root category in common.
-        self._class_of_path = self.listings.root_of_path.copy()
+        self._class_of_path = listings.root_of_path.copy()
         voted = np.flatnonzero(self._path_votes + self._photo_votes)
-        roots = len(self.listings.categories)
+        roots = len(listings.categories)
         self._class_of_path[voted] = roots + np.arange(len(voted))
         self._path_of_class = np.full(roots + len(voted), -1, np.int64)
-        self._path_of_class[self._class_of_path] = np.arange(len(self.listings.paths))
-        self._matches = candidates.matches
-        self._photo_category = photo_categories(query, self.listings, labels)
-        nothing = np.zeros(len(candidates))
-        photos = candidates.similarity.get("image", nothing)
-        is_listed = candidates.rank.get("image", nothing) > 0
-        self._photos = _ListingValues(
-            candidates.positions[is_listed], photos[is_listed].astype(np.float64)
-        )
+        self._path_of_class[self._class_of_path] = np.arange(len(listings.paths))
 
     @property
     def nearest_path(self) -> tuple[str, float] | None:
@@ -142,44 +142,54 @@ class RelevanceFeatures:
         return self.listings.paths[path], float(self._path_votes[path]) / self._total
 
     @property
-    def special_candidates(self) -> NDArray[np.int64]:
-        """Indices of the candidates with a vote or a photo: all others have the features of their group."""
-        special = np.union1d(self._own.positions, self._photos.positions)
-        return np.searchsorted(self.candidates, special)
-
-    @cached_property
-    def matches(self) -> Positions:
-        """The listings that share terms with the query, sorted: int64, (matches,)."""
-        return np.empty(0, np.int64) if self._matches is None else self._matches.documents
+    def has_words(self) -> bool:
+        """Whether the query has words."""
+        return self._matches is not None
 
     def matrix(self, positions: Positions) -> NDArray[np.float64]:
         """Return the features of listings: float64, (positions, features)."""
-        return self._rows(
-            self.listings.path[positions],
-            0 if self._matches is None else self._matches.groups_of(positions),
-            self._own.look_up(positions, 0.0),
-            self._own_photo.look_up(positions, 0.0),
-            self._photos.look_up(positions, np.nan),
-        )
+        own = np.full(len(positions), len(self.candidates))
+        if len(self.candidates):
+            places = np.searchsorted(self.candidates, positions)
+            np.minimum(places, len(self.candidates) - 1, out=places)
+            own = np.where(self.candidates[places] == positions, places, own)
+        return self._rows(self.listings.path[positions], self.terms_of(positions), self._own[own])
 
-    def grouped_matrix(self, positions: Positions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the features of listings that are not candidates, equal ones once.
+    def special_matrix(self) -> NDArray[np.float64]:
+        """Return the features of the special candidates: float64, (special candidates, features)."""
+        special = self.special_candidates
+        terms = 0 if self._terms is None else self._terms[special]
+        return self._rows(self.listings.path[self.candidates[special]], terms, self._own[special])
+
+    def terms_of(self, positions: Positions) -> NDArray[np.int32]:
+        """Return the groups of listings by the terms that they have: int32, (positions,)."""
+        if self._matches is None:
+            return np.zeros(len(positions), np.int32)
+        return self._matches.groups_of(positions)
+
+    def grouped_matrix(
+        self, positions: Positions, terms: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the features of the candidates and of other listings, equal ones once.
 
         Args:
-            positions: int64, (positions,). Candidates get the features without their own vote and photo.
+            positions: int64, (positions,), the other listings.
+            terms: int32, (positions,), their groups, see :meth:`terms_of`.
 
         Returns:
-            float64, (groups, features); and int64, (positions,), the group of each listing.
+            float64, (groups, features); and int64, (candidates + positions,), the group of each listing.
+            Candidates are in groups without their own vote and photo.
         """
         classes = len(self._path_of_class)
-        code, count = self._class_of_path[self.listings.path[positions]], classes
-        if self._matches is not None:
+        code = self._class_of_path[self.listings.path[np.concatenate([self.candidates, positions])]]
+        count = classes
+        if self._matches is not None and self._terms is not None:
             # A long query has so many groups that 32 bits may not suffice.
-            code += classes * self._matches.groups_of(positions).astype(np.int64)
+            code += classes * np.concatenate([self._terms, terms]).astype(np.int64)
             count *= len(self._matches.text_of_group)
         used, group = _number(code, count)
-        terms, class_ = np.divmod(used, classes)
-        return self._rows(self._path_of_class[class_], terms), group
+        terms_, class_ = np.divmod(used, classes)
+        return self._rows(self._path_of_class[class_], terms_), group
 
     def without_terms(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the features of listings without any term of the query, equal ones once.
@@ -209,43 +219,65 @@ class RelevanceFeatures:
         # Sums of rounded shares may exceed 1 a little.
         rows[:, RELEVANCE_FEATURES.index("title_share")] = title * (1 + ROUNDING) / SHARE_STEPS
         rows[:, RELEVANCE_FEATURES.index("text_share")] = text * (1 + ROUNDING) / SHARE_STEPS
-        every_path = self._rows(self._path_of_class[self._path_of_class >= 0], 0)
-        for column in (RELEVANCE_FEATURES.index(name) for name in OF_CATEGORY):
-            rows[:, column] = every_path[:, column].max()
+        best = {
+            "voted_path": self._path_votes.max(initial=0) / max(self._total, 1e-12),
+            "voted_category": self._root_votes.max(initial=0) / max(self._total, 1e-12),
+        }
+        if self._photo_category is not None:
+            best["photo_category"] = self._photo_category.max(initial=0)
+        if self._photo_total:
+            best["photo_path"] = self._photo_votes.max(initial=0) / self._photo_total
+        for name, value in best.items():
+            rows[:, RELEVANCE_FEATURES.index(name)] = value
         return rows, is_point
 
-    def with_shares(self, is_point: Mask) -> Positions:
-        """Return the listings whose shares of the terms, rounded up, are in the mask: int64, sorted."""
+    def with_shares(self, is_point: Mask) -> tuple[Positions, NDArray[np.int32]]:
+        """Return the other listings whose shares of the terms, rounded up, are in the mask.
+
+        Returns:
+            int64, (listings,), sorted, and int32, (listings,), their groups by the terms that they have.
+            Candidates are left out.
+        """
         if self._matches is None:
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int64), np.empty(0, np.int32)
         title, text = (
             np.minimum(np.ceil(shares * SHARE_STEPS), SHARE_STEPS).astype(np.intp)
             for shares in (self._matches.title_of_group, self._matches.text_of_group)
         )
-        return self._matches.documents[is_point[title, text][self._matches.group]]
+        places = np.flatnonzero(is_point[title, text][self._matches.group])
+        positions = self._matches.documents[places]
+        is_other = self.is_no_candidate(positions)
+        return positions[is_other], self._matches.group[places[is_other]]
+
+    def is_no_candidate(self, positions: Positions) -> Mask:
+        """Return which listings, sorted, are no candidates: bool, (positions,)."""
+        mask = np.ones(len(positions), np.bool_)
+        if len(positions):
+            places = np.searchsorted(positions, self.candidates)
+            np.minimum(places, len(positions) - 1, out=places)
+            mask[places[positions[places] == self.candidates]] = False
+        return mask
 
     def _rows(
         self,
         path: NDArray[np.integer],
         terms: NDArray[np.integer] | int,
-        own: NDArray[np.float64] | float = 0.0,
-        own_photo: NDArray[np.float64] | float = 0.0,
-        similarity: NDArray[np.float64] | float = np.nan,
+        own: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """Build rows of features.
 
         Args:
             path: category paths of the listings.
             terms: groups of the listings by the terms that they have; 0 for none.
-            own: weight of the listing's own vote, which does not count.
-            own_photo: the same among similar photos.
-            similarity: similarity by the photo source.
+            own: float64, (listings, 3): weight of the listing's own vote, which does not count; the same
+                among similar photos; similarity by the photo source. None if they are no candidates.
         """
+        own_vote, own_photo, similarity = (0.0, 0.0, np.nan) if own is None else own.T
         root = self.listings.root_of_path[path]
-        remaining, total = np.maximum(self._total - own, 1e-12), max(self._total, 1e-12)
+        remaining, total = np.maximum(self._total - own_vote, 1e-12), max(self._total, 1e-12)
         columns: dict[str, Any] = {
-            "voted_path": (self._path_votes[path] - own) / remaining,
-            "voted_category": (self._root_votes[root] - own) / remaining,
+            "voted_path": (self._path_votes[path] - own_vote) / remaining,
+            "voted_category": (self._root_votes[root] - own_vote) / remaining,
             "best_path_vote": self._path_votes.max(initial=0) / total,
             "best_category_vote": self._root_votes.max(initial=0) / total,
         }
@@ -256,13 +288,12 @@ class RelevanceFeatures:
             columns["query_terms"] = self._matches.terms
         if self._photo_category is not None:
             columns["photo_category"] = self._photo_category[root]
-        if len(self._photos.values):
-            best = float(self._photos.values.max())
-            columns["best_photo_similarity"] = best
-            votes = np.maximum(self._own_photo.values.sum() - own_photo, 1e-12)
+        if self._best_photo is not None:
+            columns["best_photo_similarity"] = self._best_photo
+            votes = np.maximum(self._photo_total - own_photo, 1e-12)
             columns["photo_path"] = (self._photo_votes[path] - own_photo) / votes
             columns["photo_similarity"] = similarity
-            columns["photo_similarity_gap"] = similarity - best
+            columns["photo_similarity_gap"] = similarity - self._best_photo
         rows = np.full((len(path), len(RELEVANCE_FEATURES)), np.nan)
         for column, name in enumerate(RELEVANCE_FEATURES):
             if name in columns:
@@ -270,26 +301,11 @@ class RelevanceFeatures:
         return rows
 
 
-class _ListingValues(NamedTuple):
-    """Values of some listings, sorted by position."""
-
-    positions: Positions
-    values: NDArray[np.float64]
-
-    def look_up(self, positions: Positions, default: float) -> NDArray[np.float64]:
-        """Return the values of listings: float64, (positions,)."""
-        if not len(self.positions):
-            return np.full(len(positions), default)
-        places = np.minimum(np.searchsorted(self.positions, positions), len(self.positions) - 1)
-        return np.where(self.positions[places] == positions, self.values[places], default)
-
-
 def _count(
-    codes: NDArray[np.int32], count: int, voters: Positions, weights: NDArray[np.float64]
+    codes: NDArray[np.integer], count: int, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the votes for each code: float64, (count,)."""
-    votes = np.bincount(codes[voters], weights=weights, minlength=count)
-    return votes.astype(np.float64)
+    return np.bincount(codes, weights=weights, minlength=count).astype(np.float64, copy=False)
 
 
 def _number(codes: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -377,42 +393,44 @@ class Relevance:
             int64, (chosen,), indices of candidates, sorted; and int64, (others,), positions of listings
             that are not candidates, most relevant first, ties by position.
         """
-        features, candidates = self._features, self._features.candidates
-        positions = self._possible(minimum)
+        features = self._features
+        positions, terms = self._possible(minimum)
         if mask is not None:
-            positions = positions[mask[positions]]
-        if len(candidates):
-            places = np.minimum(np.searchsorted(candidates, positions), len(candidates) - 1)
-            positions = positions[candidates[places] != positions]
-        rows, group = features.grouped_matrix(np.concatenate([candidates, positions]))
+            is_listed = mask[positions]
+            positions, terms = positions[is_listed], terms[is_listed]
+        rows, group = features.grouped_matrix(positions, terms)
         special = features.special_candidates
-        probabilities = self._model.probabilities(
-            np.concatenate([rows, features.matrix(candidates[special])])
-        )
+        probabilities = self._model.probabilities(np.concatenate([rows, features.special_matrix()]))
         group[special] = len(rows) + np.arange(len(special))
         passing = np.flatnonzero((probabilities >= minimum)[group])
-        chosen = passing[: np.searchsorted(passing, len(candidates))]
+        chosen = passing[: np.searchsorted(passing, len(features.candidates))]
         others = passing[len(chosen) :]
         order = np.argsort(ranks(-probabilities)[group[others]], kind="stable")
-        return chosen, positions[others[order] - len(candidates)]
+        return chosen, positions[others[order] - len(features.candidates)]
 
-    def _possible(self, minimum: float) -> Positions:
-        """Return all listings that reach a probability, and few others: int64, sorted."""
-        features = self._features
-        silent, silent_group = features.without_terms()
+    def _possible(self, minimum: float) -> tuple[Positions, NDArray[np.int32]]:
+        """Return all listings that reach a probability, and few others, without the candidates.
+
+        Returns:
+            int64, (listings,), sorted, and int32, (listings,), their groups by the terms that they have.
+        """
+        features, minimum = self._features, minimum - ROUNDING
         best, is_point = features.at_best()
-        probabilities = self._model.probabilities(np.concatenate([silent, best]))
-        passes = probabilities >= minimum - ROUNDING
-        is_point[is_point] = passes[len(silent) :]
+        is_point[is_point] = self._model.probabilities(best) >= minimum
         with_terms = features.with_shares(is_point)
-        paths = np.flatnonzero(passes[: len(silent)][silent_group]).tolist()
+        if features.has_words and not is_point[0, 0]:
+            return with_terms  # no other listing can have a better category
+        silent, group = features.without_terms()
+        paths = np.flatnonzero((self._model.probabilities(silent) >= minimum)[group]).tolist()
         if not paths:
             return with_terms
         is_possible = np.zeros(len(features.listings), np.bool_)
-        is_possible[with_terms] = True
+        is_possible[with_terms[0]] = True
         for path in paths:
             is_possible[features.listings.positions_of_path(path)] = True
-        return np.flatnonzero(is_possible)
+        is_possible[features.candidates] = False
+        positions = np.flatnonzero(is_possible)
+        return positions, features.terms_of(positions)
 
 
 def relevance_bytes(trees: str, threshold: float) -> bytes:

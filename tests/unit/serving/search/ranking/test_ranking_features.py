@@ -72,6 +72,7 @@ POOL = CandidateSet(
         terms=3,
         total=5,
     ),
+    terms=np.array([1, 0, 2, 3], np.int32),
 )
 
 QUERY = QueryVectors(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))

@@ -62,10 +62,17 @@ def test_groups_have_the_features_of_each_listing_alone(small, monkeypatch, max_
         features = features_of(small, query, small.catalogue.mask(filters))
         others = np.setdiff1d(np.arange(len(small.catalogue)), features.candidates)
 
-        rows, group = features.grouped_matrix(others)
+        rows, group = features.grouped_matrix(others, features.terms_of(others))
 
-        np.testing.assert_array_equal(rows[group], features.matrix(others))
-        silent = np.setdiff1d(others, features.matches)
+        others_group = group[len(features.candidates) :]
+        np.testing.assert_array_equal(rows[others_group], features.matrix(others))
+        special = features.candidates[features.special_candidates]
+        np.testing.assert_array_equal(features.special_matrix(), features.matrix(special))
+        plain = np.setdiff1d(features.candidates, special)
+        np.testing.assert_array_equal(
+            rows[group[np.searchsorted(features.candidates, plain)]], features.matrix(plain)
+        )
+        silent = others[features.terms_of(others) == 0]
         rows, group = features.without_terms()
         np.testing.assert_array_equal(
             rows[group][small.catalogue.path[silent]], features.matrix(silent)
@@ -81,20 +88,24 @@ def test_listings_of_very_many_groups_keep_their_own(small):
     matches = candidates.matches._replace(
         documents=np.array([0]), group=group, title_of_group=shares, text_of_group=shares
     )
+    _, terms = matches.of(candidates.positions)
     features = RelevanceFeatures(
-        small.searched, query, replace(candidates, matches=matches), LABELS
+        small.searched, query, replace(candidates, matches=matches, terms=terms), LABELS
     )
+    others = np.array([0, 1])
 
-    rows, number = features.grouped_matrix(np.array([0, 1]))
+    rows, number = features.grouped_matrix(others, features.terms_of(others))
 
-    np.testing.assert_array_equal(rows[number], features.matrix(np.array([0, 1])))
+    np.testing.assert_array_equal(rows[number[-2:]], features.matrix(others))
 
 
 def test_equal_listings_are_computed_once(small):
     texts = [query for query, _ in queries(30) if query.photo is None]
     assert texts
     for query in texts:
-        rows, _ = features_of(small, query).grouped_matrix(np.arange(len(small.catalogue)))
+        features = features_of(small, query)
+        others = np.setdiff1d(np.arange(len(small.catalogue)), features.candidates)
+        rows, _ = features.grouped_matrix(others, features.terms_of(others))
         assert len(rows) < len(small.catalogue) / 2
 
 
