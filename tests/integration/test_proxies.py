@@ -30,7 +30,8 @@ def free_port():
 def nginx(tmp_path, port, *servers):
     site = DEPLOY.joinpath("nginx.conf").read_text("utf-8")
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};").replace(
-        "server 127.0.0.1:8000;", " ".join(f"server {server};" for server in servers)
+        "server 127.0.0.1:8000 max_fails=0;",
+        " ".join(f"server {server} max_fails=0;" for server in servers),
     )
     tmp_path.joinpath("site.conf").write_text(site, "utf-8")
     paths = "".join(
@@ -71,7 +72,7 @@ def start(serve, shop_in_common):
 
 
 @pytest.fixture(params=[nginx, caddy], ids=["nginx", "caddy"])
-def in_front_of(request, tmp_path):
+def start_proxy(request, tmp_path):
     """Starts a proxy in front of servers; returns its address."""
     if shutil.which(request.param.__name__) is None:
         pytest.skip(f"{request.param.__name__} is not installed")
@@ -89,15 +90,15 @@ def in_front_of(request, tmp_path):
             until(lambda: is_listening(port))
             return "127.0.0.1", port
 
-        run.repeats_begun = request.param is nginx
+        run.repeats_bodies = request.param is nginx
         yield run
 
 
 @pytest.fixture
-def proxy(start, in_front_of):
+def proxy(start, start_proxy):
     """Address of a proxy in front of one server."""
     _, address = start(FB_RATE_LIMIT="3/minute")
-    return in_front_of(address)
+    return start_proxy(address)
 
 
 def is_listening(port):
@@ -107,20 +108,18 @@ def is_listening(port):
 
 
 def ask(address, path, body=None, **headers):
-    connection = http.client.HTTPConnection(*address, timeout=20)
-    connection.request("GET" if body is None else "POST", path, body, headers)
-    response = connection.getresponse()
-    return response.status, response.read()
+    with contextlib.closing(http.client.HTTPConnection(*address, timeout=20)) as connection:
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 @pytest.mark.external
 def test_proxy_forwards_requests_and_the_true_address(proxy):
-    address = proxy
-
-    assert ask(address, "/livez")[0] == 200
-    assert ask(address, "/metrics")[0] == 404
+    assert ask(proxy, "/livez")[0] == 200
+    assert ask(proxy, "/metrics")[0] == 404
     statuses = [
-        ask(address, "/search?q=chair", **{"X-Forwarded-For": f"192.0.2.{number}"})[0]
+        ask(proxy, "/search?q=chair", **{"X-Forwarded-For": f"192.0.2.{number}"})[0]
         for number in range(5)
     ]
     assert statuses == [200, 200, 200, 429, 429]
@@ -128,17 +127,18 @@ def test_proxy_forwards_requests_and_the_true_address(proxy):
 
 @pytest.mark.external
 def test_proxy_limits_headers_and_bodies(proxy):
-    address = proxy
-
-    assert ask(address, f"/livez?{'a' * 15_000}")[0] == 200
-    assert ask(address, f"/livez?{'a' * 70_000}")[0] in {414, 431}
+    assert ask(proxy, f"/livez?{'a' * 15_000}")[0] == 200
+    assert ask(proxy, f"/livez?{'a' * 70_000}")[0] in {414, 431}
     headers = {f"a{number}": "a" * 10_000 for number in range(10)}
-    assert ask(address, "/livez", **headers)[0] in {400, 431}
+    assert ask(proxy, "/livez", **headers)[0] in {400, 431}
     form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     multipart = {"Content-Type": "multipart/form-data; boundary=x"}
     with contextlib.suppress(ConnectionError):
         # Caddy 2.6 answers with 502: it has begun to forward the body.
-        assert ask(address, "/search", form + bytes(36_000_000), **multipart)[0] in {413, 502}
+        assert ask(proxy, "/search", form + bytes(36_000_000), **multipart)[0] in {413, 502}
+    started = time.monotonic()
+    assert ask(proxy, "/livez")[0] == 200
+    assert time.monotonic() - started < 2  # The proxy has not given up the server.
 
 
 @pytest.mark.external
@@ -154,10 +154,10 @@ def test_proxy_closes_slow_heads(proxy):
 
 
 @pytest.mark.external
-def test_other_server_answers_if_one_is_killed(start, in_front_of, draw_photo):
+def test_other_server_answers_if_one_is_killed(start, start_proxy, draw_photo):
     # Nobody reads their logs while they run.
     (victim, first), (_, second) = (start(FB_LOG_LEVEL="error") for _ in range(2))
-    address = in_front_of(first, second)
+    address = start_proxy(first, second)
     form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
     form += draw_photo(1, (320, 240)) + b"\r\n--x--\r\n"
     multipart = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -170,7 +170,7 @@ def test_other_server_answers_if_one_is_killed(start, in_front_of, draw_photo):
             is_after = killed.is_set()
             try:
                 failed += ask(address, path, requests[path], **multipart)[0] != 200
-            except http.client.HTTPException:
+            except (http.client.HTTPException, OSError):
                 failed += 1
             after += is_after
         return failed, after
@@ -181,13 +181,13 @@ def test_other_server_answers_if_one_is_killed(start, in_front_of, draw_photo):
         victim.kill()
         victim.wait()
         killed.set()
-        time.sleep(2)
+        time.sleep(5)
         done.set()
 
     failed, after = zip(*(answers.result() for answers in running), strict=True)
     # Caddy does not repeat what the killed server had begun: one request of each client.
-    assert max(failed) <= (0 if in_front_of.repeats_begun else 1)
-    assert min(after) > 5
+    assert max(failed) <= (0 if start_proxy.repeats_bodies else 1)
+    assert min(after) > 0
 
 
 @pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile"])

@@ -4,6 +4,7 @@ import inspect
 import logging
 import sys
 from collections import Counter
+from contextlib import suppress
 from itertools import chain
 from typing import Any, ClassVar, Final, get_args
 
@@ -15,7 +16,6 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.base import RetrainRule
 from fb_marketplace.runner.fingerprints import (
     affects_outputs,
@@ -152,15 +152,13 @@ class _Run:
             self._state.report.skip_node(node.name, str(error))
             self._skip(node, str(error))
             return
-        except (UserError, OSError):
-            raise
-        except Exception as error:
-            if outdated := self._outdated_inputs(node):
-                raise UserError(
-                    f"{node.name} failed with {error!r}. An earlier version of the project computed its "
-                    f"input {', '.join(outdated)}; the format may have changed. Run `kedro run`, which "
-                    "computes all outdated outputs again."
-                ) from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            with suppress(Exception):  # The first error matters.
+                if outdated := self._outdated_inputs(node):
+                    error.add_note(
+                        f"Other code than today's computed {', '.join(outdated)}. If its format has "
+                        "changed, run `kedro run`, which computes all outdated outputs again."
+                    )
             raise
         self._state.report.end_node()
         self._state.fingerprints[node.name] = self._fingerprints[node.name]

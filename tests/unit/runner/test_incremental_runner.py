@@ -1,6 +1,7 @@
 """Runs of a small pipeline, one after the other in one lake."""
 
 import json
+import re
 from collections import Counter
 
 import pandas as pd
@@ -10,7 +11,6 @@ from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.runner import incremental_runner
@@ -353,12 +353,22 @@ def test_failure_on_input_of_earlier_version_names_it(run, partial, whole_projec
 
     monkeypatch.setattr(incremental_runner, "node_fingerprint", with_other_code)
 
-    with pytest.raises(UserError, match=r"read failed with KeyError.* input counts.*`kedro run`"):
+    with pytest.raises(KeyError, match="listings") as raised:
         run(partial)
+    assert re.search(r"computed counts\..*`kedro run`", raised.value.__notes__[0])
 
 
-def test_failure_on_input_of_same_version_stays(run, partial, whole_project):
+def test_failure_on_input_of_same_version_has_no_note(run, partial, whole_project):
     run()
+
+    with pytest.raises(KeyError, match="listings") as raised:
+        run(partial)
+    assert not hasattr(raised.value, "__notes__")
+
+
+def test_unreadable_records_do_not_replace_the_error(run, partial, monkeypatch):
+    run()
+    monkeypatch.setattr(incremental_runner._Run, "_outdated_inputs", lambda *_: 1 / 0)
 
     with pytest.raises(KeyError, match="listings"):
         run(partial)
