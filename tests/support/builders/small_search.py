@@ -22,7 +22,8 @@ from fb_marketplace_serving.release.provenance import (
     write_provenance,
 )
 from fb_marketplace_serving.search.listings import gazetteer as places_module
-from fb_marketplace_serving.search.listings.attributes import attributes_text, find_attributes
+from fb_marketplace_serving.search.listings.attribute_table import attributes_text
+from fb_marketplace_serving.search.listings.attributes import find_attributes
 from fb_marketplace_serving.search.listings.gazetteer import Row, fold_name
 from fb_marketplace_serving.search.listings.listing_features import COLUMNS as FACT_COLUMNS
 from fb_marketplace_serving.search.listings.price_insights import (

@@ -14,12 +14,8 @@ from fb_marketplace.pipelines.listings.brands import learn_brands
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.descriptions import write_descriptions
-from fb_marketplace_serving.search.listings.attributes import (
-    KINDS,
-    Attribute,
-    attributes_text,
-    listing_attributes,
-)
+from fb_marketplace_serving.search.listings.attribute_table import attributes_text
+from fb_marketplace_serving.search.listings.attributes import KINDS, Attribute, listing_attributes
 from fb_marketplace_serving.search.listings.gazetteer import Gazetteer, ResolvedPlace
 from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.listings.listing import Listing

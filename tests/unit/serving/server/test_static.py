@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from fb_marketplace_serving.search.listings.attributes import FACETS
+from fb_marketplace_serving.search.listings.attribute_table import FACETS
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.items import page
 from fb_marketplace_serving.server.settings import Settings

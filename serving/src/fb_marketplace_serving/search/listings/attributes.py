@@ -6,18 +6,11 @@ and passed in.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
-from typing import Any, Final, Literal, NamedTuple, Self, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, Literal, NamedTuple, get_args
 
 from fb_marketplace_serving.search.query.lexicon import COLOURS, CONDITIONS, NAMES
 from fb_marketplace_serving.search.tokenizer import words
-from fb_marketplace_serving.storage.columns import text_array
 
 AttributeKind = Literal[
     "brand",
@@ -107,21 +100,6 @@ LETTER_SIZES: Final = {
     "xxl": "XXL",
 }
 
-FACETS: Final[tuple[AttributeKind, ...]] = (
-    "brand",
-    "colour",
-    "material",
-    "condition",
-    "size",
-    "age",
-    "seats",
-    "storage",
-)
-"""Kinds that results are counted by. Other measures differ from listing to listing."""
-
-MAX_VALUES: Final = 8
-MIN_LISTINGS: Final = 2
-
 MAX_MEASURE: Final = 1_000_000
 """Values in standard units from here on are no measures, but mistakes."""
 
@@ -132,12 +110,12 @@ _DESCRIPTION_CONDITIONS: Final = {
 }
 """Conditions in descriptions. There, these words alone rarely describe the item: "used as a desk"."""
 
-_CHOSEN: Final[tuple[AttributeKind, ...]] = ("colour", "size")
-MAX_CHOICES: Final = 2
-"""Maximum number of colours, or sizes, in a description: more are a range to choose from."""
+MAX_CHOICES: Final[Mapping[AttributeKind, int]] = {"colour": 2, "size": 3}
+"""Maximum number of values in a description: more are a range to choose from. A size may be in three units."""
 
-_BEFORE_OTHER_BRAND: Final = frozenset(["for", "with", "fits", "fit", "like"])
-"""Words before the brand of another item: "case for iPhone", "PC with Nvidia graphics"."""
+_COMPATIBLE: Final = frozenset(["for", "with", "fits", "fit", "like"])
+_DETERMINERS: Final = frozenset(["the", "a", "an", "all", "any", "your", "my"])
+"""Words before the brand of another item: "fits all iPhones", "PC with Nvidia graphics"."""
 
 _NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.\d{1,6})?"
 _UNIT: Final = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
@@ -147,12 +125,15 @@ _MEASURE: Final = re.compile(
 )
 """A number with a unit, or two or three with one unit: "120 x 60 cm". No end of a range or fraction."""
 
+_LETTER_SIZE: Final = r"(?:xxl|xl|xs|s|m|l|small|medium|large)"
 _SIZE: Final = re.compile(
-    r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?(?:\s?:?\s?(\d{1,2}(?:\.5)?)|(?:\s|\s?:\s?)(xxl|xl|xs|s|m|l|small|medium|large))"
+    r"\b(?:(?:(?:uk|eu|us)\s?)?size(?:\s?(?:uk|eu|us))?"
+    rf"(?:\s?:?\s?(\d{{1,2}}(?:\.5)?)|(?:\s|\s?:\s?)({_LETTER_SIZE}))"
     r"|(?:uk|eu)\s?:?\s?(\d{1,2}(?:\.5)?))"
-    r"(?!\w|[.,]\d|\s?[/–x×+-]\s?\d|\s?(?:[\"%]|inch|ft|mm|cm))"
+    r"(?!\w|[.,]\d|\s?(?:[\"%]|inch|ft|mm|cm))"
+    rf"(?!\s?(?:[/–x×+&-]|to\s|or\s|and\s)\s?(?:\d|{_LETTER_SIZE}\b))"
 )
-"""A size. "us" and letters need the word "size": "call us", "uk small business", not "sizes"."""
+"""A size, no range. "us" and letters need the word "size": "call us", "uk small business", not "sizes"."""
 
 _BED: Final = re.compile(
     r"\b(super king|king|queen|double|single)"
@@ -161,12 +142,18 @@ _BED: Final = re.compile(
 _AGE: Final = re.compile(
     r"(?<![\w.])(\d{1,2})\s?(?:-|–|to|/)\s?(\d{1,2})\s?(months?|mths?|years?|yrs?)" + _END
 )
-_OLD: Final = re.compile(r"\s?old\b")
-_FOR_AGE: Final = re.compile(r"\b(?:age[ds]?|suit\w*|fits?|for)\b")
-"""Words before an age that goods are for: they are not "4-5 months old" themselves."""
+_OWN_AGE: Final = re.compile(r"\s?(?:old\b|warranty|guarantee|ago\b)")
+_OWN_AGE_BEFORE: Final = re.compile(
+    r"\b(?:used|owned|life|lasts?|warranty|guarantee)\W{0,3}(?:for\s)?$"
+)
+_FOR_AGE: Final = re.compile(
+    r"\b(?:age[ds]?|suit\w*|boys?|girls?|kids?|child\w*|toddlers?|bab(?:y|ies))\b|\b(?:for|fits?)\s$"
+)
+"""Words around the age of an item itself, and before one that it is for: "for 4-5 years old"."""
 
+_SEAT_NUMBER: Final = r"(?:\d(?:\.5)?|two|three|four)"
 _SEATS: Final = re.compile(
-    r"(?<![\w.])((?:\d\s?[+&/]\s?)*(?:\d(?:\.5)?|two|three|four))[\s-]?seat(?:er|s)?\b"
+    rf"(?<![\w.])((?:{_SEAT_NUMBER}\s?(?:[+&/,]|and|or)\s?){{0,3}}{_SEAT_NUMBER})[\s-]?seat(?:er|s)?\b"
 )
 """Numbers of seats: "3 seater", "3+2 seater"."""
 _SEAT_NUMBERS: Final = {"two": "2", "three": "3", "four": "4"}
@@ -180,22 +167,27 @@ _NO_MODEL: Final = re.compile(
 _NETWORK: Final = re.compile(r"(?:[2-6]|2\.4)\s?g")
 """Generations and bands of wireless networks, such as "5g", which are no weights."""
 
-_OF_RAM: Final = re.compile(
+_RAM_SUFFIX: Final = re.compile(
     r"\s?-?(?:of\s)?(?:g?ddr\w*|v?ram|graphics|gpu|nvidia|radeon|amd|unified|dedicated|cache)\b"
 )
-_AFTER_RAM: Final = re.compile(
-    r"(?<!\dgb )(?<!\dg )(?<!gig )(?:\bram|\bg?ddr\d?\w?)\W{0,3}(?:g?ddr\d?\w?\W)?$"
-)
-"""After and before the size of a computer's memory, which is no storage."""
+_RAM_PREFIX: Final = re.compile(r"(?:^|(\S+)\W+)(?:ram|g?ddr\d\w?)\W{0,3}$")
+_RAM_OF_OTHER: Final = re.compile(r"\d*\s?(?:gb|gig|g)|of|g?ddr\d\w?")
+"""After and before the size of working memory, if the word is not of another size: "8gb ram 32gb"."""
 
 MAX_RAM: Final = 64
 """A size in GB up to this is memory if the text has one of at least four times as much: "8GB 256GB"."""
+MAX_MODULE: Final = 32
+"""A size in GB up to this is memory if there are several of it: "2x8GB"."""
+_ALTERNATIVE: Final = re.compile(r"\s?(?:and|or|&)\s")
+"""Between two sizes of storage: "16gb or 128gb"."""
 
-_AFTER_SIDE: Final = re.compile(r"\d\s?(?:cm|mm|\"|')?\s?[dhl]\s?[x×,]?\s?$")
-_BEFORE_SIDE: Final = re.compile(
-    r"(?<= [wl])\s?:?\s?\d|\s?(?:[x×,]\s?)?\d+(?:\.\d+)?\s?(?:cm|mm|\"|')?\s?[dhl]\b"
+_SIDE: Final = r"\d+(?:\.\d+)?\s?(?:cm|mm|\")?"
+_LABELS_BEFORE: Final = re.compile(
+    rf"(?<![a-z\d])(?<!\d )(?:[wdhl]\s?:?\s?{_SIDE}[\s,x×]{{0,3}}){{2,}}"
 )
-"""Other sides of an item, before and after a "w" that means its width: "60d x 60w x 100h", "w 60 l 90"."""
+_LABELS_AFTER: Final = re.compile(rf"(?:{_SIDE}\s?[wdhl]\b\s?[x×,]?\s?){{2,}}")
+_LABEL: Final = re.compile(r"(?<![a-z])[wdhl](?![a-z])")
+"""Sides of an item: "w 60 l 90", "60d x 60w x 100h". Their letters are no watts and litres."""
 
 _MIN_MEASURES: Final[Mapping[AttributeKind, float]] = {"storage": 0.1}
 """Values in standard units up to these are no measures: a computer's cache, or the size of a file."""
@@ -256,8 +248,9 @@ def _name_at(
     for length in range(min(3, len(tokens) - place), 0, -1):
         phrase = " ".join(tokens[place : place + length])
         if phrase in brands:
-            other = place > 0 and tokens[place - 1] in _BEFORE_OTHER_BRAND
-            return length, None if other else Attribute("brand", phrase)
+            return length, (
+                None if _is_other_brand(tokens, place, brands) else Attribute("brand", phrase)
+            )
         if phrase in NAMES:
             return length, None
         if phrase in conditions:
@@ -269,6 +262,13 @@ def _name_at(
     return 1, None
 
 
+def _is_other_brand(tokens: list[str], place: int, brands: Collection[str]) -> bool:
+    """Check whether a brand is that of another item, which this one is for or has."""
+    while place > 0 and (tokens[place - 1] in _DETERMINERS or tokens[place - 1] in brands):
+        place -= 1
+    return place > 0 and tokens[place - 1] in _COMPATIBLE
+
+
 def _find_sizes(text: str) -> Iterator[Attribute]:
     for match in _SIZE.finditer(text):
         value = match[1] or match[2] or match[3]
@@ -276,60 +276,91 @@ def _find_sizes(text: str) -> Iterator[Attribute]:
     for match in _BED.finditer(text):
         yield Attribute("size", match[1])
     for match in _AGE.finditer(text):
-        before = text[max(0, match.start() - 24) : match.start()]
-        of_item = _OLD.match(text, match.end()) and not _FOR_AGE.search(before)
-        if int(match[1]) < int(match[2]) and not of_item:
+        if int(match[1]) < int(match[2]) and not _is_own_age(match):
             unit = "months" if match[3].startswith("m") else "years"
             yield Attribute("age", f"{int(match[1])}-{int(match[2])} {unit}")
     for match in _SEATS.finditer(text):
-        for number in re.findall(r"[\d.]+|[a-z]+", match[1]):
+        for number in re.findall(_SEAT_NUMBER, match[1]):
             yield Attribute("seats", _SEAT_NUMBERS.get(number, number))
+
+
+def _is_own_age(match: re.Match[str]) -> bool:
+    """Check whether an age, or a time, is that of the item and not of people."""
+    before = _before(match, 24)
+    if _OWN_AGE_BEFORE.search(before):
+        return True
+    return bool(_OWN_AGE.match(match.string, match.end()) and not _FOR_AGE.search(before))
+
+
+def _before(match: re.Match[str], length: int) -> str:
+    return match.string[max(0, match.start() - length) : match.start()]
 
 
 def _find_measures(text: str) -> Iterator[Attribute]:
     """Yield measures in standard units: "183 cm" for "6ft"."""
-    measures = list(_measures(text))
-    storage = max((value for kind, value in measures if kind == "storage"), default=0)
-    for kind, value in measures:
-        if kind != "storage" or value > MAX_RAM or value > storage / 4:
-            yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+    for kind, value in _measures(_without_labels(text)):
+        yield Attribute(kind, f"{_plain(value)} {STANDARD_UNITS[kind]}")
+
+
+def _without_labels(text: str) -> str:
+    """Remove the letters that label the sides of an item."""
+    text = _LABELS_BEFORE.sub(lambda match: _LABEL.sub(" ", match[0]), text)
+    return _LABELS_AFTER.sub(
+        lambda match: (
+            re.sub(r"[wdhl]\b", " ", match[0]) if re.search(r"[dh]\b", match[0]) else match[0]
+        ),
+        text,
+    )
 
 
 def _measures(text: str) -> Iterator[tuple[AttributeKind, float]]:
-    for match in _MEASURE.finditer(text):
-        kind, factor = UNITS[match[2]]
-        numbers = re.findall(_NUMBER, match[1])
-        if _has_other_meaning(match, numbers):
+    matches = list(_MEASURE.finditer(text))
+    sizes = [_values(match)[-1] for match in matches if UNITS[match[2]][0] == "storage"]
+    for match in matches:
+        kind = UNITS[match[2]][0]
+        values = _values(match)
+        if match[2] == "in" and len(values) == 1 and not match[0].endswith(match[1] + "in"):
+            continue  # A word, as in "10 in total" or "2-in-1".
+        if kind == "weight" and (_NETWORK.fullmatch(match[0]) or _is_ram(match)):
             continue
-        for number in numbers:
-            value = float(number.replace(",", "")) * factor
+        if kind == "storage" and _is_memory(match, values, max(sizes)):
+            continue
+        # The number of pieces, as in "2 x 1TB", is no measure. Lengths have several sides.
+        for value in values if kind == "length" else values[-1:]:
             if _MIN_MEASURES.get(kind, 0) < value < MAX_MEASURE:
                 yield kind, value
 
 
-def _has_other_meaning(match: re.Match[str], numbers: list[str]) -> bool:
-    """Check whether the unit of a measure is a word, a side of an item, a network or working memory."""
-    text = match.string
-    match match[2]:
-        case "in":  # "10 in total", "2-in-1"
-            return len(numbers) == 1 and match[0] != f"{numbers[0]}in"
-        case "w" | "l":
-            before = text[max(0, match.start() - 12) : match.start()]
-            return bool(_AFTER_SIDE.search(before) or _BEFORE_SIDE.match(text, match.end()))
-        case "g" | "gb" | "gig" | "mb":
-            before = text[max(0, match.start() - 12) : match.start()]
-            return bool(
-                len(numbers) > 1  # "2x8GB"
-                or _NETWORK.fullmatch(match[0])
-                or _OF_RAM.match(text, match.end())
-                or _AFTER_RAM.search(before)
-            )
-    return False
+def _values(match: re.Match[str]) -> list[float]:
+    """Return the numbers of a measure in the standard unit."""
+    factor = UNITS[match[2]][1]
+    return [float(number.replace(",", "")) * factor for number in re.findall(_NUMBER, match[1])]
+
+
+def _is_memory(match: re.Match[str], values: list[float], largest: float) -> bool:
+    """Check whether a size is that of working memory, and no storage."""
+    size = values[-1]
+    if size > MAX_RAM:
+        return False
+    if _is_ram(match) or (len(values) > 1 and size <= MAX_MODULE):
+        return True
+    is_alternative = _ALTERNATIVE.match(match.string, match.end()) is not None
+    return size <= largest / 4 and not is_alternative
+
+
+def _is_ram(match: re.Match[str]) -> bool:
+    """Check whether the words around a size name working memory."""
+    if _RAM_SUFFIX.match(match.string, match.end()):
+        return True
+    prefix = _RAM_PREFIX.search(_before(match, 24))
+    return prefix is not None and not (prefix[1] and _RAM_OF_OTHER.fullmatch(prefix[1]))
 
 
 def _find_models(text: str) -> Iterator[Attribute]:
     """Yield words of letters and digits, such as "ps4", that are no measures."""
-    remaining = _SEATS.sub(" ", _AGE.sub(" ", _SIZE.sub(" ", _MEASURE.sub(" ", text))))
+    remaining = _SEATS.sub(
+        " ", _AGE.sub(" ", _SIZE.sub(" ", _MEASURE.sub(" ", _without_labels(text))))
+    )
     for match in _MODEL.finditer(remaining):
         if not _NO_MODEL.fullmatch(match[0]):
             yield Attribute("model", match[0])
@@ -352,112 +383,5 @@ def listing_attributes(
     others = find_attributes(description, brands, _DESCRIPTION_CONDITIONS)
     counts = Counter(attribute.kind for attribute in others)
     excluded = {attribute.kind for attribute in by_title} | {"model"}
-    excluded |= {kind for kind in _CHOSEN if counts[kind] > MAX_CHOICES}
+    excluded |= {kind for kind, limit in MAX_CHOICES.items() if counts[kind] > limit}
     return (*by_title, *(attribute for attribute in others if attribute.kind not in excluded))
-
-
-def attributes_text(attributes: Iterable[Attribute]) -> str:
-    """Return attributes as a text, one a line: the column ``attributes`` of listing features."""
-    return "\n".join(f"{attribute.kind}:{attribute.value}" for attribute in attributes)
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeCount:
-    """Number of listings with an attribute."""
-
-    kind: AttributeKind
-    value: str
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class AttributeTable:
-    """Attributes of listings, in CSR format.
-
-    Attributes:
-        names: the distinct attributes, as ``kind:value``.
-        starts: int64, (listings + 1,), offset of each listing's first attribute, and the end.
-        codes: int32, (entries,), indices in ``names``.
-    """
-
-    names: tuple[str, ...]
-    starts: NDArray[np.int64]
-    codes: NDArray[np.int32]
-
-    @classmethod
-    def from_texts(cls, texts: Any) -> Self:
-        """Read attributes.
-
-        Args:
-            texts: a text of each listing, see :func:`attributes_text`; a sequence or an Arrow array.
-        """
-        import pyarrow as pa
-
-        column = texts if isinstance(texts, pa.Array) else text_array(texts)
-        encoded = column.dictionary_encode()
-        parts = [text.split("\n") if text else [] for text in encoded.dictionary.to_pylist()]
-        code_of = {name: code for code, name in enumerate(dict.fromkeys(chain(*parts)))}
-        text_of_row = np.array(np.from_dlpack(encoded.indices), np.int64)
-        by_text = cls(
-            tuple(code_of),
-            np.cumsum([0, *map(len, parts)], dtype=np.int64),
-            np.array([code_of[name] for part in parts for name in part], np.int32),
-        )
-        return by_text.take(text_of_row)
-
-    def take(self, rows: NDArray[np.integer]) -> Self:
-        """Return the attributes of some listings."""
-        entries, lengths = self._entries(rows)
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        return replace(self, starts=starts, codes=self.codes[entries])
-
-    def mask(self, name: str) -> NDArray[np.bool_]:
-        """Return which listings have an attribute, ``kind:value``: bool, (listings,)."""
-        mask = np.zeros(len(self.starts) - 1, np.bool_)
-        code = self._code_of.get(name)
-        if code is not None:
-            mask[self._listings[self.codes == code]] = True
-        return mask
-
-    def count_values(self, rows: NDArray[np.integer]) -> list[AttributeCount]:
-        """Count the attributes of some listings, by kind, then the most frequent first.
-
-        Returns:
-            At most ``MAX_VALUES`` of each of ``FACETS``, with at least ``MIN_LISTINGS`` listings.
-        """
-        counts = np.bincount(self.codes[self._entries(rows)[0]], minlength=len(self.names))
-        frequent = self._facet_codes[counts[self._facet_codes] >= MIN_LISTINGS]
-        by_kind: dict[str, list[tuple[int, str]]] = {name: [] for name in FACETS}
-        for code, count in zip(frequent.tolist(), counts[frequent].tolist(), strict=True):
-            kind, _, value = self.names[code].partition(":")
-            by_kind[kind].append((-count, value))
-        return [
-            AttributeCount(kind, value, -count)
-            for kind in FACETS
-            for count, value in sorted(by_kind[kind])[:MAX_VALUES]
-        ]
-
-    @cached_property
-    def _code_of(self) -> dict[str, int]:
-        return {name: code for code, name in enumerate(self.names)}
-
-    @cached_property
-    def _listings(self) -> NDArray[np.int32]:
-        """The listing of each entry: int32, (entries,)."""
-        lengths = np.diff(self.starts)
-        return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-
-    @cached_property
-    def _facet_codes(self) -> NDArray[np.int64]:
-        """The codes of attributes of ``FACETS``, in ascending order."""
-        kinds = (name.partition(":")[0] for name in self.names)
-        return np.flatnonzero([kind in FACETS for kind in kinds])
-
-    def _entries(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the entries of some listings, and the number of entries of each."""
-        starts = self.starts[rows]
-        lengths = self.starts[rows + 1] - starts
-        ends = np.cumsum(lengths)
-        entries = np.repeat(starts - ends + lengths, lengths)
-        entries += np.arange(len(entries))
-        return entries, lengths

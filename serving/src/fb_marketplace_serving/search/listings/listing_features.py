@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.search.listings.attributes import AttributeTable
+from fb_marketplace_serving.search.listings.attribute_table import AttributeTable
 from fb_marketplace_serving.storage.columns import IdColumn, column_of, text_array, to_numpy
 from fb_marketplace_serving.storage.parquet import read_parquet
 from fb_marketplace_serving.storage.private_file import Content

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.listings.attributes import AttributeCount
+from fb_marketplace_serving.search.listings.attribute_table import AttributeCount
 from fb_marketplace_serving.search.listings.filters import (
     SEPARATOR,
     GeoFilter,

@@ -9,7 +9,6 @@ CONDITIONS: Final = {
     "like new": "like new",
     "like brand new": "like new",
     "good as new": "like new",
-    "near new": "like new",
     "as new": "like new",
     "nearly new": "like new",
     "good condition": "good",

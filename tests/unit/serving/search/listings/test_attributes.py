@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from fb_marketplace_serving.search.listings.attributes import (
+from fb_marketplace_serving.search.listings.attribute_table import (
     FACETS,
     MAX_VALUES,
-    Attribute,
     AttributeCount,
     AttributeTable,
     attributes_text,
+)
+from fb_marketplace_serving.search.listings.attributes import (
+    Attribute,
     find_attributes,
     listing_attributes,
 )
@@ -57,7 +59,26 @@ def attribute_names(text, brands=BRANDS):
         ("size:xl", ["size:XL"]),
         ("3+2 seater sofa", ["seats:3", "seats:2"]),
         ("2.5 seater", ["seats:2.5"]),
-        ("three & two seater", ["seats:2"]),
+        ("three & two seater", ["seats:3", "seats:2"]),
+        ("2.5+3 seater", ["seats:2.5", "seats:3"]),
+        ("3 and 2 seater", ["seats:3", "seats:2"]),
+        ("laptop 8 gb ram 256 gb ssd", ["storage:256 GB"]),
+        ("laptop 8GB of RAM, 256GB SSD", ["storage:256 GB"]),
+        ("laptop 8gb ddr4 ram 256gb ssd", ["storage:256 GB"]),
+        ("phone 4 gb ram 64 gb rom", ["storage:64 GB"]),
+        ("laptop i7 16gb 512gb nvidia", ["storage:512 GB"]),
+        ("laptop 8gb 256gb amd", ["storage:256 GB"]),
+        ("16gb and 128gb", ["storage:16 GB", "storage:128 GB"]),
+        ("2 x 1TB hard drives", ["storage:1000 GB"]),
+        ("3 x 64gb usb sticks", ["storage:64 GB"]),
+        ("speaker 2x100w", ["power:100 W"]),
+        ("microwave 20l 800w", ["volume:20 l", "power:800 W"]),
+        ("vacuum 2 l 700w", ["volume:2 l", "power:700 W"]),
+        ("kettle 1.7 l 2200w 240v", ["volume:1.7 l", "power:2200 W"]),
+        ("h 97cm l 66 w 61", ["length:97 cm"]),
+        ("boys clothes 5-6 years old", ["age:5-6 years"]),
+        ("kids bike 5-7 year old", ["age:5-7 years"]),
+        ("used 2-3 years", ["condition:used"]),
         ("laptop 8gb ram 256gb ssd", ["storage:256 GB"]),
         ("16 GB DDR4, 1TB", ["storage:1000 GB"]),
         ("phone 12g ram 512gb", ["storage:512 GB"]),
@@ -115,6 +136,16 @@ def test_text_has_attributes(text, expected):
         "h 97 l 66 w 61",
         "w 60 l 90",
         "case for Samsung phones",
+        "case for the samsung",
+        "case fits all ikea",
+        "TV for sale 3-4 years old",
+        "fits well, 3-4 years old",
+        "sofa with 2-3 years warranty",
+        "size s/m",
+        "size m-l",
+        "size small/medium",
+        "size 8 to 10",
+        "size 8 or 10",
         "like ikea",
         "2.4g remote",
         "8MB cache",
@@ -165,6 +196,7 @@ def test_title_takes_precedence_over_description():
         ("not new but tidy", []),
         ("gearbox for parts included", []),
         ("like brand new", ["like new"]),
+        ("collection near New Cross", []),
         ("sold for spares or repairs", ["for parts"]),
     ],
 )
@@ -175,7 +207,7 @@ def test_condition_in_description_is_a_phrase(description, expected):
 
 
 @pytest.mark.parametrize(
-    "description", ["in red, blue or green", "size 8, size 10, size 12", "SE1 9ds"]
+    "description", ["in red, blue or green", "size 8, size 10, size 12, size 14", "SE1 9ds"]
 )
 def test_range_to_choose_from_is_no_attribute(description):
     assert listing_attributes("dress", description, BRANDS) == ()

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.search.listings.attributes import AttributeCount
+from fb_marketplace_serving.search.listings.attribute_table import AttributeCount
 from fb_marketplace_serving.search.listings.listing_features import (
     COLUMNS,
     ListingFeatures,
