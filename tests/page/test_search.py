@@ -317,3 +317,12 @@ def test_uncertain_category_is_marked(page, expect):
     choose(page, photo(RED))
 
     expect(page.locator("#category")).to_have_text("Not sure – perhaps Reds")
+
+
+def test_attribute_of_a_link_is_ignored_without_text_search(open_page, server, expect):
+    page = open_page(f"{server}/?like=img-Reds-0&attribute=colour:red")
+
+    page.locator("#hits > li").first.wait_for()
+
+    expect(page.locator("#filter-count")).to_have_text("")
+    expect(page.locator("#status")).not_to_contain_text("matching these filters")

@@ -257,6 +257,39 @@ def test_attribute_of_a_link_without_hits_can_be_released(open_page, shop_server
     expect(purple).to_have_count(0)
 
 
+def test_second_attribute_is_added_before_the_first_answer(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    red, green = value_of(page, "Colour", "red"), value_of(page, "Colour", "green")
+    page.route(
+        "**/search?*attribute*", lambda route: (page.wait_for_timeout(300), route.continue_())
+    )
+
+    red.click()
+    expect(red).to_have_attribute("aria-pressed", "true")
+    green.click()
+
+    expect(page).to_have_url(re.compile(r"attribute=colour%3Ared&attribute=colour%3Agreen$"))
+    green.click()
+    expect(page).to_have_url(re.compile(r"\?q=chair&attribute=colour%3Ared$"))
+    red.click()
+    expect(page).to_have_url(re.compile(r"\?q=chair$"))
+
+
+@pytest.mark.parametrize("query", ["attribute=foo", "attribute=colour:", "attribute=%3Ared"])
+def test_malformed_attribute_of_a_link_is_ignored(open_page, shop_server, expect, query):
+    page = open_page(f"{shop_server}/?q=chair&{query}")
+
+    expect(cards(page)).not_to_have_count(0)
+    expect(page.locator("#filter-count")).to_have_text("")
+
+
+def test_repeated_attribute_of_a_link_counts_once(open_page, shop_server, expect):
+    page = open_page(f"{shop_server}/?q=chair&attribute=colour:red&attribute=colour:red")
+
+    expect(page.locator("#filter-count")).to_have_text(" · 1 set")
+
+
 def test_distances_are_shown_and_sorted(shop_page, expect):
     page = shop_page
     search(page, "chair")

@@ -1,4 +1,4 @@
-"""Large Lance tables of rows with keys, read at one version.
+"""Large Lance tables of rows with keys: how they are created, opened and read at one version.
 
 The key of a row is a digest of everything that the row depends on. A row whose key exists is not computed
 again. A row whose key is no longer needed is deleted. One mechanism therefore handles both resuming after a

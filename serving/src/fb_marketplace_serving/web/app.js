@@ -157,8 +157,9 @@ async function loadListings(search, options) {
   Object.assign(search, results);
   if (results.itself) search.caption = results.itself.title;
   state.showCapabilities(Boolean(results.response));
-  if (!results.response && search.words) {
-    search.words = ""; // ignored by a release without text search
+  if (!results.response && (search.words || search.filters.attributes.length)) {
+    search.words = ""; // ignored by a release without text search, as attributes are
+    search.filters = { ...search.filters, attributes: [] };
     state.showQuery(search);
   }
   store();
@@ -189,7 +190,11 @@ async function findLatest(search, options) {
 function show(search) {
   state.showListings(search, {
     clearFilters,
-    narrow: (changes) => change({ filters: { ...search.filters, ...changes } }),
+    // Of the current filters: a second click may come before the answer to the first.
+    narrow: (changes) => {
+      const set = current.filters;
+      change({ filters: { ...set, ...(typeof changes === "function" ? changes(set) : changes) } });
+    },
     explain: (productId) => explain(search, productId),
     ignore: (kind) => change({ ignored: [...search.ignored, kind] }),
     searchWords: (other) => change({ words: other, ignored: [] }),

@@ -8,20 +8,22 @@ const MAX_FACETS = 8;     // shown before "more"
 const MAX_VALUES = 5;     // of an attribute
 const CENT = 0.01;        // bands exclude their upper bound, filters include it
 
-// Show the facets of a response. `narrow` is called with the changed filters.
+const expanded = new Set(); // keys of the lists of which all values are shown
+
+// Show the facets of a response. `narrow` is called with the changed filters, or a function that returns them.
 export function showFacets({ categories, prices, attributes }, filters, currency, narrow) {
   replaceKeepingFocus(find("categories"), [
     ...filters.categories.map((path) => crumbs(path, narrow)),
     list(categories.filter(({ path }) => !filters.categories.includes(path)), (facet) =>
       choice(lastPart(facet.path, filters.categories), facet.count, facet.path, () =>
-        narrow({ categories: [facet.path] }))),
+        narrow({ categories: [facet.path] })), "categories"),
   ]);
   const set = filters.min !== "" || filters.max !== "";
   const any = choice(text("any_price"), null, "any", () => narrow({ min: "", max: "" }));
   replaceKeepingFocus(find("bands"), [
     ...(set ? [any] : []),
     list(set ? [] : prices.filter(({ count }) => count > 0), (band) =>
-      choice(bandLabel(band, currency), band.count, `${band.low}`, () => narrow(bounds(band)))),
+      choice(bandLabel(band, currency), band.count, `${band.low}`, () => narrow(bounds(band))), "prices"),
   ]);
   replaceKeepingFocus(find("attributes"), attributeGroups(attributes, filters.attributes, narrow));
 }
@@ -75,23 +77,31 @@ function attributeGroups(facets, selected, narrow) {
   return [...groups].map(([kind, values]) => {
     values.sort((one, other) => pressed(other) - pressed(one));
     const toggle = (facet) => {
-      const rest = selected.filter((name) => name !== facet.name);
       const node = choice(facet.value, facet.count, facet.name, () =>
-        narrow({ attributes: pressed(facet) ? rest : [...selected, facet.name] }));
+        narrow(({ attributes }) => {
+          const rest = attributes.filter((name) => name !== facet.name);
+          const release = rest.length < attributes.length;
+          node.setAttribute("aria-pressed", String(!release));
+          return { attributes: release ? rest : [...attributes, facet.name] };
+        }));
       node.setAttribute("aria-pressed", String(pressed(facet)));
       return node;
     };
     const legend = element("legend", { textContent: textOr(`attribute_${kind}`, kind) });
-    return element("fieldset", {}, legend, list(values, toggle, MAX_VALUES));
+    const group = element("fieldset", {}, legend, list(values, toggle, kind, MAX_VALUES));
+    group.dataset.kind = kind;
+    return group;
   });
 }
 
-function list(facets, make, max = MAX_FACETS) {
+function list(facets, make, key, max = MAX_FACETS) {
   const items = facets.map((facet) => element("li", {}, make(facet)));
-  const node = element("ul", { className: "facets" }, ...items.slice(0, max));
-  const hidden = items.slice(max);
+  const shown = expanded.has(key) ? items.length : max;
+  const node = element("ul", { className: "facets" }, ...items.slice(0, shown));
+  const hidden = items.slice(shown);
   if (!hidden.length) return node;
-  const rest = choice(text("more_facets", { count: hidden.length }), null, "more", () => {
+  const rest = choice(text("more_facets", { count: hidden.length }), null, `more ${key}`, () => {
+    expanded.add(key);
     node.lastChild.replaceWith(...hidden);
     hidden[0].querySelector("button").focus();
   });
@@ -112,10 +122,12 @@ function choice(label, count, key, onClick) {
 function replaceKeepingFocus(parent, children) {
   const active = document.activeElement;
   const key = parent.contains(active) ? active.dataset.key : undefined;
+  const kind = active?.closest("fieldset")?.dataset.kind;
   parent.replaceChildren(...children);
   if (key === undefined) return;
   const buttons = [...parent.querySelectorAll("button")];
   const target = buttons.find((node) => node.dataset.key === key)
+    ?? (kind && parent.querySelector(`[data-kind=${kind}] button`))
     ?? parent.querySelector("[aria-current]") ?? buttons[0] ?? find("results");
   target.focus({ preventScroll: true });
 }

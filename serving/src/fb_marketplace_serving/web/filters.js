@@ -3,6 +3,8 @@
 import { element, find } from "./dom.js";
 import { kilometres, text } from "./text.js";
 
+const ATTRIBUTE = /^[a-z]+:.{1,64}$/;
+const MAX_ATTRIBUTES = 16; // of a request
 const RADII_KM = ["5", "10", "25", "50", "100", "200"];
 
 const form = find("filter-form");
@@ -31,7 +33,7 @@ export function fromQuery(query) {
   const number = (name) => (/^\d+(\.\d+)?$/.test(query.get(name) ?? "") ? query.get(name) : "");
   return {
     categories: query.getAll("category"),
-    attributes: query.getAll("attribute"),
+    attributes: [...new Set(query.getAll("attribute"))].filter((name) => ATTRIBUTE.test(name)).slice(0, MAX_ATTRIBUTES),
     min: number("min_price"),
     max: number("max_price"),
     near: query.get("near") ?? "",

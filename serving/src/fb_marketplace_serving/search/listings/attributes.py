@@ -111,7 +111,7 @@ _DESCRIPTION_CONDITIONS: Final = {
 """Conditions in descriptions. There, these words alone rarely describe the item: "used as a desk"."""
 
 MAX_CHOICES: Final[Mapping[AttributeKind, int]] = {"colour": 2, "size": 3}
-"""Maximum number of values in a description: more are a range to choose from. A size may be in three units."""
+"""Maximum number of values in a description: more are a range to choose from. A size may have three."""
 
 _COMPATIBLE: Final = frozenset(["for", "with", "fits", "fit", "like"])
 _DETERMINERS: Final = frozenset(["the", "a", "an", "all", "any", "your", "my"])
