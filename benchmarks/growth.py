@@ -249,18 +249,17 @@ def retrieval(size: int) -> Callable[[], Any]:
 
 def projection(size: int) -> Callable[[], Any]:
     """Recall@10 of the projection, on 5,000 listings at most."""
-    from fb_marketplace.pipelines.text.cross_modal_projection import Layers, Pairs, recall_at_10
+    from fb_marketplace.pipelines.text.cross_modal_projection import (
+        Pairs,
+        Projection,
+        recall_at_10,
+    )
 
     listings = min(5_000, size // 10)
     points = vectors(listings)
-    layers = Layers(
-        np.eye(DIMENSION, dtype=np.float32),
-        np.zeros(DIMENSION, np.float32),
-        np.eye(DIMENSION, dtype=np.float32),
-        np.zeros(DIMENSION, np.float32),
-    )
-    pairs = Pairs(points[:, np.newaxis], points, np.arange(listings + 1), np.arange(listings))
-    return lambda: recall_at_10(layers, layers, pairs)
+    same = Projection(np.eye(DIMENSION, dtype=np.float32), np.zeros(DIMENSION, np.float32))
+    pairs = Pairs(points[:, np.newaxis], [""] * listings, np.arange(listings + 1))
+    return lambda: recall_at_10(same, same, pairs, points)
 
 
 def bm25(size: int) -> Callable[[], Any]:

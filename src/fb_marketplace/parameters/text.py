@@ -37,23 +37,15 @@ class BM25Parameters(Parameters):
 
 
 class ProjectionParameters(RetrainedParameters):
-    """Training of the projection of texts and photos into a common space."""
+    """Fit of the projection of texts and photos into a common space."""
 
-    renamed: ClassVar[Mapping[str, str]] = {
-        "listings": "max_listings",
-        "hidden": "hidden_dim",
-        "rate": "learning_rate",
-        "batch": "batch_size",
-    }
+    renamed: ClassVar[Mapping[str, str]] = {"listings": "max_listings"}
 
     max_listings: Count
     max_validation_listings: Count
-    hidden_dim: Count
+    title_weight: Share
     dimension: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    learning_rate: Positive
-    weight_decay: NotNegative
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    temperature: Positive
+    correlation_power: NotNegative
+    photo_ridge: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    text_ridge: Annotated[tuple[Positive, ...], Field(min_length=1)]
     seed: Seed

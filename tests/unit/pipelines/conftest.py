@@ -97,14 +97,8 @@ def sentences(base_parameters) -> TextEncoderParameters:
 
 @pytest.fixture(scope="session")
 def projecting(base_parameters) -> ProjectionParameters:
-    """Of networks that learn a little in a moment."""
-    small = {
-        "hidden_dim": 32,
-        "epochs": 12,
-        "batch_size": 16,
-        "dropout": 0.1,
-        "learning_rate": 0.02,
-    }
+    """Of maps with few directions, for few listings."""
+    small = {"dimension": 8, "photo_ridge": [0.01], "text_ridge": [0.01]}
     return ProjectionParameters.model_validate(base_parameters["projection"] | small)
 
 

@@ -6,11 +6,8 @@ from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 
 _PROJECTION = """projection (float[n, d] text_embedding) => (float[n, {width}] text_to_image_embedding) {{
-  projection_hidden = MatMul (text_embedding, projection_weight_in)
-  projection_hidden_biased = Add (projection_hidden, projection_bias_in)
-  projection_activated = Gelu (projection_hidden_biased)
-  projection_out = MatMul (projection_activated, projection_weight_out)
-  projection_out_biased = Add (projection_out, projection_bias_out)
+  projection_out = MatMul (text_embedding, projection_weight)
+  projection_out_biased = Add (projection_out, projection_bias)
   text_to_image_embedding = LpNormalization <axis = -1, p = 2> (projection_out_biased)
 }}"""
 
@@ -20,7 +17,7 @@ def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef | Sk
 
     Args:
         sentence_encoder: ONNX with the output ``text_embedding``.
-        text_projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
+        text_projection: ``weight`` and ``bias``, safetensors.
 
     Returns:
         ONNX with the outputs ``text_embedding`` and ``text_to_image_embedding``.
@@ -33,7 +30,7 @@ def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef | Sk
 
     weights = load(text_projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
-    tail = parser.parse_graph(_PROJECTION.format(width=weights["weight_out"].shape[1]))
+    tail = parser.parse_graph(_PROJECTION.format(width=weights["weight"].shape[1]))
     # safetensors returns tensors in varying order. Sorted, they give the graph a stable digest.
     model.graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(value), f"projection_{name}")

@@ -113,12 +113,12 @@ def create_pipeline() -> Pipeline:
                     "sentence_encoder",
                     "text_tokenizer",
                     "text_embeddings",
-                    "vision_features",
+                    "block_features",
                     "products",
                     "splits",
                     "params:projection",
                 ],
-                ["text_projection", "photo_projection", "projection_history"],
+                ["text_projection", "photo_projection", "projection_ridges"],
                 name="train_projection",
                 tags=["train", "fit"],
             ),
@@ -131,7 +131,7 @@ def create_pipeline() -> Pipeline:
             node(
                 select_text_to_image_index,
                 [
-                    "vision_features",
+                    "block_features",
                     "photo_projection",
                     "dual_image_embeddings",
                     "params:text_index",
@@ -143,7 +143,7 @@ def create_pipeline() -> Pipeline:
             node(
                 build_text_to_image_index,
                 [
-                    "vision_features",
+                    "block_features",
                     "photo_projection",
                     "dual_image_embeddings",
                     "image_index_ids",

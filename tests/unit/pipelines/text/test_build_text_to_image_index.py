@@ -8,7 +8,11 @@ from fb_marketplace.pipelines.text.build_text_to_image_index import (
     build_text_to_image_index,
     select_text_to_image_index,
 )
-from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
+from fb_marketplace.pipelines.text.cross_modal_projection import (
+    Projection,
+    l2_normalize,
+    project,
+)
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace_serving.ann.index import Index
 
@@ -18,10 +22,10 @@ FEATURES, PHOTO, PICTURE = 6, 8, 4
 
 
 @pytest.fixture
-def layers():
+def projection():
     random = np.random.default_rng(1)
-    shapes = ((FEATURES, 5), (5,), (5, PICTURE), (PICTURE,))
-    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+    shapes = ((FEATURES, PICTURE), (PICTURE,))
+    return Projection(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
 
 
 @pytest.fixture
@@ -34,15 +38,15 @@ def features():
 
 
 @pytest.fixture
-def build(layers, store_file, store_features, indexing):
+def build(projection, store_file, store_features, indexing):
     """Builds the index beside one of photos, whose rows are in an order of their own."""
     photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
 
     def build(features, values=indexing, dual=False):
-        projection = store_file("projection", save(layers._asdict()))
-        inputs = store_features(features), projection, Skipped("null")
+        table = store_features(features)
+        inputs = (table, store_file("projection", save(projection._asdict())), Skipped("null"))
         if dual:
-            inputs = (Skipped("null"), Skipped("null"), inputs[0])
+            inputs = (Skipped("null"), Skipped("null"), table)
         selection = select_text_to_image_index(*inputs, values)
         ids = store_file("ids", photos.to_bytes()[1])
         return build_text_to_image_index(*inputs, ids, selection, values)
@@ -59,11 +63,11 @@ def test_rows_equal_those_of_image_index(build, features):
     assert built.card["vectors"] == len(NAMES)
 
 
-def test_rows_are_projected_unit_features(build, features, layers):
+def test_rows_are_projected_features(build, features, projection):
     built = build(features)
 
     index = Index.from_bytes(built.vectors, built.ids)
-    expected = project(layers, l2_normalize(np.stack([features[name] for name in NAMES])))
+    expected = project(projection, np.stack([features[name] for name in NAMES]))
     np.testing.assert_allclose(index.vectors(np.arange(len(NAMES))), expected, atol=1e-6)
 
 

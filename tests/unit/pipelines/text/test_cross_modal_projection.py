@@ -4,15 +4,20 @@ import pytest
 from safetensors.numpy import load
 
 from fb_marketplace.evaluation.sampling import sample_rows
+from fb_marketplace.pipelines.text import cross_modal_projection
 from fb_marketplace.pipelines.text.cross_modal_projection import (
-    Layers,
     Pairs,
+    Projection,
+    compute_moments,
+    fit_projections,
     project,
+    project_photos,
     recall_at_10,
     train_projection,
 )
 from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.vectors import StoredVectors
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 THINGS = (
@@ -22,9 +27,11 @@ THINGS = (
 SIZE = 16
 
 
-def layers(random, size=6, hidden=5, output=4):
-    shapes = ((size, hidden), (hidden,), (hidden, output), (output,))
-    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+def projection(random, size=6, output=4):
+    return Projection(
+        random.normal(size=(size, output)).astype(np.float32),
+        random.normal(size=output).astype(np.float32),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +50,12 @@ def encoder(files):
 
 @pytest.fixture
 def market(encoder, store_text_embeddings, store_features):
-    """Stores listings of a few things, the photos of which lie about a place of each thing's own.
+    """Stores listings of a few things, with photos near a place of each thing.
 
-    Gives what texts mean, features of photos, of no particular length, listings and splits.
+    Returns text embeddings, features, listings and splits.
     """
 
-    def make(sides=("train", "train", "validation"), group=None):
+    def make(sides=("train", "train", "validation"), scale=1.0, shift=0.0):
         random = np.random.default_rng(0)
         places = np.eye(len(THINGS), SIZE)
         titles, splits, features = {}, [], {}
@@ -57,12 +64,14 @@ def market(encoder, store_text_embeddings, store_features):
             titles[name] = f"{THINGS[thing]} no {number}"
             side = sides[number // len(THINGS) % len(sides)]
             for image in (f"{name}-{photo}" for photo in range(1 + number % 2)):
-                features[image] = (places[thing] + random.normal(size=SIZE) / 20) * (number + 1)
-                splits.append((image, name, group or name, side))
+                place = places[thing] + random.normal(size=SIZE) / 20
+                features[image] = place * scale + shift
+                splits.append((image, name, name, side))
         vectors = encoder.encode([f"{title}. As new." for title in titles.values()]).text_embedding
+        kind = f"{scale} {shift}"
         return (
-            store_text_embeddings(dict(zip(titles, vectors, strict=True)), f"texts of {group}"),
-            store_features(dict(reversed(features.items())), f"features of {group}"),
+            store_text_embeddings(dict(zip(titles, vectors, strict=True)), f"texts of {kind}"),
+            store_features(dict(reversed(features.items())), f"features of {kind}"),
             pd.DataFrame(titles.items(), columns=["product_id", "title"]),
             pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
         )
@@ -70,118 +79,186 @@ def market(encoder, store_text_embeddings, store_features):
     return make
 
 
-def read(learned):
-    """The networks that were learned: of texts, and of photos."""
-    return Layers(**load(learned.text_projection)), Layers(**load(learned.photo_projection))
+def read(trained):
+    """Both maps: of texts, and of photos."""
+    return Projection(**load(trained.text_projection)), Projection(**load(trained.photo_projection))
+
+
+def nearest_things(trained, encoder):
+    """The thing with the photo that is nearest to the name of each thing."""
+    of_text, of_photo = read(trained)
+    texts = project(of_text, encoder.encode(list(THINGS)).text_embedding)
+    places = np.eye(len(THINGS), SIZE, dtype=np.float32)
+    return (texts @ project(of_photo, places).T).argmax(axis=1)
 
 
 def test_titles_are_near_photos_of_their_objects(files, encoder, market, projecting):
-    learned = train_projection(*files, *market(), projecting)
+    trained = train_projection(*files, *market(), projecting)
 
-    history = learned.history
-    assert history["epoch"].tolist() == list(range(1, projecting.epochs + 1))
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
-    of_text, of_photo = read(learned)
-    put = project(of_text, encoder.encode(list(THINGS)).text_embedding)
-    visible = project(of_photo, np.eye(len(THINGS), SIZE, dtype=np.float32))
-    assert put.shape == visible.shape == (len(THINGS), projecting.dimension)
-    assert np.mean((put @ visible.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
+    of_text, of_photo = read(trained)
+    assert of_text.weight.shape[1] == of_photo.weight.shape[1] == projecting.dimension
+    assert np.mean(nearest_things(trained, encoder) == np.arange(len(THINGS))) > 0.8
 
 
-def test_best_epoch_is_kept(files, encoder, market, projecting):
-    texts, table, products, splits = market()
-    # Titles that say nothing: what is learned of some is not so of others, and more is found by chance.
-    products["title"] = products["title"].sample(frac=1, random_state=0).to_numpy()
-    unsteady = projecting.model_copy(update={"epochs": 8, "learning_rate": 0.2})
-    present = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
-    names, own = present["product_id"].unique(), present["product_id"].to_numpy()
-    titles = encoder.encode(
-        products.set_index("product_id")["title"].loc[names].tolist()
-    ).text_embedding
-    ids = table.read(["image_id"]).column("image_id").to_pylist()
-    photos = table.vectors([ids.index(image) for image in present["image_id"]], "features")
-    photos /= np.linalg.norm(photos, axis=1, keepdims=True)
-
-    learned = train_projection(*files, texts, table, products, splits, unsteady)
-
-    of_text, of_photo = read(learned)
-    similar = project(of_text, titles) @ project(of_photo, photos).T
-    first = np.argsort(-similar, axis=1)[:, :10]
-    recall = np.mean([name in own[places] for name, places in zip(names, first, strict=True)])
-    history = learned.history["recall_at_10"]
-    assert recall == pytest.approx(history.max())
-    assert history.iloc[-1] < history.max()  # or this would show nothing
-
-
-def test_feature_norm_does_not_matter(files, market, projecting, store_features):
-    texts, table, products, splits = market()
-    values = projecting.model_copy(update={"epochs": 1})
-    names = table.read(["image_id"]).column("image_id").to_pylist()
-    longer = table.vectors(range(len(names)), "features") * 8
-    other = store_features(dict(zip(names, longer, strict=True)), "longer")
-
-    one, same = (
-        train_projection(*files, texts, item, products, splits, values) for item in (table, other)
+def test_best_ridges_on_validation_are_selected(files, encoder, market, projecting):
+    texts, features, products, splits = market()
+    values = projecting.model_copy(
+        update={"photo_ridge": (1e4, 0.01), "text_ridge": (1e4, 0.01), "dimension": 4}
     )
 
-    for result, expected in zip(read(one), read(same), strict=True):
-        np.testing.assert_allclose(
-            np.concatenate(result, axis=None), np.concatenate(expected, None)
-        )
+    trained = train_projection(*files, texts, features, products, splits, values)
+
+    ridges = trained.ridges
+    assert ridges[["photo_ridge", "text_ridge"]].to_numpy().tolist() == [
+        *([1e4, 1e4], [1e4, 0.01]),
+        *([0.01, 1e4], [0.01, 0.01]),
+    ]
+    assert ridges["recall_at_10"].min() < ridges["recall_at_10"].max()
+    present = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
+    names, own = present["product_id"].unique(), present["product_id"].to_numpy()
+    titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist())
+    of_text, of_photo = read(trained)
+    photos = StoredVectors(features, "image_id", "features")
+    projected = project(of_photo, photos.select(present["image_id"].tolist()))
+    similar = project(of_text, titles.text_embedding) @ projected.T
+    first = np.argsort(-similar, axis=1)[:, :10]
+    recall = np.mean([name in own[rows] for name, rows in zip(names, first, strict=True)])
+    assert recall == pytest.approx(ridges["recall_at_10"].max())
 
 
-def test_training_is_deterministic_for_a_seed(files, market, projecting):
-    values = projecting.model_copy(update={"epochs": 2})
+def test_scale_and_shift_of_features_do_not_matter(files, market, projecting):
+    one, other = (
+        train_projection(*files, *market(scale=scale, shift=shift), projecting)
+        for scale, shift in ((1.0, 0.0), (8.0, 100.0))
+    )
+
+    pd.testing.assert_frame_equal(one.ridges, other.ridges)
+    weight, same = read(one)[1].weight, read(other)[1].weight * 8
+    np.testing.assert_allclose(np.abs(weight), np.abs(same), atol=1e-2 * np.abs(weight).max())
+
+
+def test_training_is_deterministic(files, market, projecting):
     stored = market()
 
-    one, same = (train_projection(*files, *stored, values) for _ in range(2))
+    one, same = (train_projection(*files, *stored, projecting) for _ in range(2))
 
     assert one[:2] == same[:2]
-    pd.testing.assert_frame_equal(one.history, same.history)
-    other = train_projection(*files, *stored, values.model_copy(update={"seed": 1}))
-    assert other.text_projection != one.text_projection
-    assert other.photo_projection != one.photo_projection
-
-
-def test_group_members_are_no_negatives(files, market, projecting):
-    values = projecting.model_copy(update={"epochs": 1})
-
-    learned = train_projection(*files, *market(group="one"), values)
-
-    assert learned.history["loss"].tolist() == [0.0]
+    pd.testing.assert_frame_equal(one.ridges, same.ridges)
 
 
 def test_training_listings_are_limited(files, market, projecting):
-    texts, table, products, splits = market()
-    values = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
+    *tables, products, splits = market()
+    values = projecting.model_copy(update={"max_listings": 5})
     ids = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()
     few = ids.iloc[sample_rows(ids.tolist(), 5, projecting.seed)]
     validation = splits[splits["split"] == "validation"]["product_id"]
-    some = sorted({*few, *validation.drop_duplicates().sort_values()[:5]})
 
-    limited = train_projection(*files, texts, table, products, splits, values)
+    limited = train_projection(*files, *tables, products, splits, values)
 
-    present = splits[splits["product_id"].isin(some)]
-    alone = train_projection(*files, texts, table, products, present, values)
+    present = splits[splits["product_id"].isin({*few, *validation})]
+    alone = train_projection(*files, *tables, products, present, values)
     assert limited[:2] == alone[:2]
+
+
+def test_listings_that_are_all_alike_give_finite_maps(files, market, projecting):
+    *tables, products, splits = market()
+    products["title"] = "oak table"
+    photo = splits["split"].eq("train").idxmax()
+    present = splits[(splits.index == photo) | (splits["split"] == "validation")]
+
+    trained = train_projection(*files, *tables, products, present, projecting)
+
+    assert all(np.isfinite(array).all() for item in read(trained) for array in item)
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])
 def test_split_without_photos_is_rejected(files, market, projecting, missing):
-    texts, table, products, splits = market()
+    *tables, products, splits = market()
     present = splits[splits["split"] != missing]
 
     with pytest.raises(InsufficientDataError, match=rf"\b{missing}\b"):
-        train_projection(*files, texts, table, products, present, projecting)
+        train_projection(*files, *tables, products, present, projecting)
+
+
+def test_moments_are_those_of_all_pairs_in_any_batches(market, monkeypatch):
+    _, features, _, splits = market(shift=30.0)
+    photos = splits.sort_values(["product_id", "image_id"])
+    counts = photos.groupby("product_id").size().to_numpy()
+    texts = np.random.default_rng(3).normal(size=(len(counts), 3, 5)).astype(np.float32)
+    pairs = Pairs(texts, photos["image_id"].tolist(), np.concatenate([[0], np.cumsum(counts)]))
+    stored_features = StoredVectors(features, "image_id", "features")
+    monkeypatch.setattr(cross_modal_projection, "PHOTOS_PER_BATCH", 7)
+
+    moments = compute_moments(pairs, stored_features, 0.5)
+
+    listing = np.repeat(np.arange(len(counts)), counts)
+    of_photo = np.repeat(stored_features.select(pairs.image_ids).astype(float), 4, axis=0)
+    # The title counts twice.
+    of_text = texts[listing][:, [0, 0, 1, 2]].reshape(-1, 5).astype(float)
+    scaled = (of_photo - of_photo.mean(axis=0)) / of_photo.std(axis=0)
+    centred = of_text - of_text.mean(axis=0)
+    np.testing.assert_allclose(moments.photo_mean, of_photo.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(moments.photos, scaled.T @ scaled / len(scaled), atol=1e-4)
+    np.testing.assert_allclose(moments.texts, centred.T @ centred / len(scaled), atol=1e-6)
+    np.testing.assert_allclose(moments.both, scaled.T @ centred / len(scaled), atol=1e-5)
+
+
+def test_directions_are_canonical_correlations(market, projecting):
+    random = np.random.default_rng(4)
+    hidden = random.normal(size=(2000, 3))
+    photos = hidden @ random.normal(size=(3, 8)) + random.normal(size=(2000, 8))
+    texts = hidden @ random.normal(size=(3, 6)) + random.normal(size=(2000, 6))
+
+    class Photos:
+        """Features in memory."""
+
+        def select(self, ids):
+            return photos[[int(name) for name in ids]].astype(np.float32)
+
+    names = [str(number) for number in range(2000)]
+    forms = np.repeat(texts[:, np.newaxis].astype(np.float32), 3, axis=1)
+    pairs = Pairs(forms, names, np.arange(2001))
+    values = projecting.model_copy(
+        update={
+            "photo_ridge": (1e-9,),
+            "text_ridge": (1e-9,),
+            "dimension": 3,
+            "correlation_power": 0.0,
+        }
+    )
+
+    ((_, of_text, of_photo),) = fit_projections(compute_moments(pairs, Photos(), 0.5), values)
+
+    one, other = (
+        vectors.astype(np.float32) @ item.weight + item.bias
+        for vectors, item in ((texts, of_text), (photos, of_photo))
+    )
+    bases = [np.linalg.qr(part - part.mean(axis=0))[0] for part in (texts, photos)]
+    expected = np.linalg.svd(bases[0].T @ bases[1])[1][:3]
+    covariance = one.T @ other / 2000
+    np.testing.assert_allclose(covariance, np.diag(expected), atol=1e-3)
+    np.testing.assert_allclose(one.T @ one / 2000, np.eye(3), atol=1e-3)
 
 
 def test_projections_have_unit_length():
     random = np.random.default_rng(0)
 
-    put = project(layers(random), random.normal(size=(20, 6)).astype(np.float32))
+    put = project(projection(random), random.normal(size=(20, 6)).astype(np.float32))
 
     assert put.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(put, axis=1), 1, atol=1e-6)
+
+
+def test_photos_are_projected_in_batches(market, monkeypatch):
+    _, features, _, splits = market()
+    stored_features = StoredVectors(features, "image_id", "features")
+    names = splits["image_id"].tolist()
+    item = projection(np.random.default_rng(5), SIZE)
+    monkeypatch.setattr(cross_modal_projection, "PHOTOS_PER_BATCH", 7)
+
+    put = project_photos(stored_features, names, item)
+
+    np.testing.assert_allclose(put, project(item, stored_features.select(names)), atol=1e-6)
 
 
 def test_recall_is_share_of_titles_with_photo_in_top_10():
@@ -189,26 +266,25 @@ def test_recall_is_share_of_titles_with_photo_in_top_10():
     counts = random.integers(1, 4, 30)
     starts = np.concatenate([[0], np.cumsum(counts)])
     photos = random.normal(size=(starts[-1], 7)).astype(np.float32)
-    pairs = Pairs(random.normal(size=(30, 3, 6)).astype(np.float32), photos, starts, np.arange(30))
-    of_text, of_photo = layers(random), layers(random, size=7)
+    texts = random.normal(size=(30, 3, 6)).astype(np.float32)
+    pairs = Pairs(texts, [""] * len(photos), starts)
+    of_text, of_photo = projection(random), projection(random, size=7)
 
     similar = project(of_text, pairs.texts[:, 0]) @ project(of_photo, photos).T
     hits = [
-        set(np.argsort(-similar[pos])[:10]) & set(range(starts[pos], starts[pos + 1]))
-        for pos in range(30)
+        set(np.argsort(-similar[row])[:10]) & set(range(starts[row], starts[row + 1]))
+        for row in range(30)
     ]
 
-    assert 0 < recall_at_10(of_text, of_photo, pairs) < 1
-    assert recall_at_10(of_text, of_photo, pairs) == np.mean([bool(item) for item in hits])
+    recall = recall_at_10(of_text, of_photo, pairs, photos)
+    assert 0 < recall < 1
+    assert recall == np.mean([bool(item) for item in hits])
 
 
 def test_fewer_than_ten_photos_are_all_found():
     random = np.random.default_rng(2)
-    pairs = Pairs(
-        random.normal(size=(3, 3, 6)).astype(np.float32),
-        random.normal(size=(3, 7)).astype(np.float32),
-        np.arange(4),
-        np.arange(3),
-    )
+    photos = random.normal(size=(3, 7)).astype(np.float32)
+    texts = random.normal(size=(3, 3, 6)).astype(np.float32)
+    pairs = Pairs(texts, [""] * 3, np.arange(4))
 
-    assert recall_at_10(layers(random), layers(random, size=7), pairs) == 1
+    assert recall_at_10(projection(random), projection(random, size=7), pairs, photos) == 1

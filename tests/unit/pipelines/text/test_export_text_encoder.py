@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fb_marketplace.pipelines.text.cross_modal_projection import Layers, project
+from fb_marketplace.pipelines.text.cross_modal_projection import Projection, project
 from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
 from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
@@ -12,18 +12,19 @@ TEXTS = ["oak table", "", "a red lamp, hardly used"]
 
 
 @pytest.fixture(scope="module")
-def layers(random_sentence_encoder):
+def projection(random_sentence_encoder):
     random = np.random.default_rng(0)
     size = TextEncoder.from_bytes(*random_sentence_encoder).dimension
-    shapes = ((size, 7), (7,), (7, 4), (4,))
-    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+    return Projection(
+        *(random.normal(size=shape).astype(np.float32) for shape in ((size, 4), (4,)))
+    )
 
 
 @pytest.fixture
-def join(random_sentence_encoder, layers, tmp_path):
+def join(random_sentence_encoder, projection, tmp_path):
     def join():
         (tmp_path / "encoder").write_bytes(random_sentence_encoder.onnx)
-        (tmp_path / "projection").write_bytes(save(layers._asdict()))
+        (tmp_path / "projection").write_bytes(save(projection._asdict()))
         return export_text_encoder(
             FileRef(str(tmp_path / "encoder")), FileRef(str(tmp_path / "projection"))
         )
@@ -31,13 +32,13 @@ def join(random_sentence_encoder, layers, tmp_path):
     return join
 
 
-def test_graph_output_equals_projection(join, random_sentence_encoder, layers):
+def test_graph_output_equals_projection(join, random_sentence_encoder, projection):
     joined = TextEncoder.from_bytes(join(), random_sentence_encoder.tokenizer)
 
     text, text_to_image = joined.encode(TEXTS)
 
     assert joined.text_to_image_dimension == 4
-    np.testing.assert_allclose(text_to_image, project(layers, text), atol=1e-5)
+    np.testing.assert_allclose(text_to_image, project(projection, text), atol=1e-5)
 
 
 def test_text_embedding_is_unchanged(join, random_sentence_encoder):
