@@ -196,6 +196,12 @@ class FaissIndex:
         Returns:
             int64, (count,).
         """
+        return self.top_with_distances(query, count, allowed)[0]
+
+    def top_with_distances(
+        self, query: NDArray[np.float32], count: int, allowed: Rows | None = None
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        """Return the rows of :meth:`top`, and their squared L2 distances, exact up to rounding."""
         few = max(EXACT_ROWS, EXACT_SHARE * len(self))
         reach = count
         if allowed is not None:
@@ -203,13 +209,19 @@ class FaissIndex:
         is_few = self.kind == "flat" or (allowed is not None and len(allowed) <= few)
         if not is_few and _MAX_INDEX_SHARE * reach <= len(self):
             # Search parameters were tuned for few rows, so the effort grows with the requested rows.
-            indexed: Rows = self.candidates(query, reach, 1 + math.log10(reach / MIN_REACH))[0]
-            if allowed is not None or indexed[-1] < 0:
-                indexed = indexed[_is_allowed(indexed, allowed)]
-            if len(indexed) >= count:
-                return indexed[:count]
-        nearest: Rows = self.nearest(query, count, allowed)[0]
-        return nearest
+            effort = 1 + math.log10(reach / MIN_REACH)
+            distances, rows = (part[0] for part in self._search(query, reach, effort))
+            if allowed is not None or rows[-1] < 0:
+                is_allowed = _is_allowed(rows, allowed)
+                distances, rows = distances[is_allowed], rows[is_allowed]
+            if len(rows) >= count:
+                return rows[:count], distances[:count]
+        params = None
+        if allowed is not None:
+            faiss = untyped_faiss()
+            params = faiss.SearchParameters(sel=faiss.IDSelectorArray(allowed))
+        distances, rows = self.exact.search(query, count, params=params)
+        return rows[0], distances[0]
 
     def candidates(self, queries: NDArray[np.float32], count: int, effort: float = 1.0) -> Rows:
         """Return the approximately nearest rows, nearest first.
@@ -222,9 +234,14 @@ class FaissIndex:
         Returns:
             int64, (queries, count); -1 in place of missing rows.
         """
+        return self._search(queries, count, effort)[1]
+
+    def _search(
+        self, queries: NDArray[np.float32], count: int, effort: float
+    ) -> tuple[NDArray[np.float32], Rows]:
         params = self._cached_params(count, effort) if effort > 1 else None
-        rows: Rows = self.faiss_index.search(queries, count, params=params)[1]
-        return rows
+        distances, rows = self.faiss_index.search(queries, count, params=params)
+        return distances, rows
 
     def _search_params(self, count: int, effort: float) -> Any:
         """Return FAISS's search parameters; see :meth:`candidates`."""
@@ -254,25 +271,17 @@ class FaissIndex:
             )
         return None
 
-    def nearest(
-        self, queries: NDArray[np.float32], count: int, allowed: Rows | None = None
-    ) -> Rows:
+    def nearest(self, queries: NDArray[np.float32], count: int) -> Rows:
         """Return the nearest rows by exhaustive search.
 
         Args:
             queries: float32, (queries, dimension).
-            count: rows per query, at most the number of rows to compare.
-            allowed: the rows to compare; None for all.
+            count: rows per query, at most the number of rows.
 
         Returns:
             int64, (queries, count).
         """
-        faiss = untyped_faiss()
-
-        params = None
-        if allowed is not None:
-            params = faiss.SearchParameters(sel=faiss.IDSelectorArray(allowed))
-        rows: Rows = self.exact.search(queries, count, params=params)[1]
+        rows: Rows = self.exact.search(queries, count)[1]
         return rows
 
     def within(

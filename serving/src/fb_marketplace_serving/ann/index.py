@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.build import MAX_NORM, flat_index, is_finite_norm
-from fb_marketplace_serving.ann.candidate_source import CandidateSource
+from fb_marketplace_serving.ann.candidate_source import CandidateSource, Rows
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
-from fb_marketplace_serving.ann.knn import filter_to_rows, inner_products, nearest_neighbors
+from fb_marketplace_serving.ann.knn import (
+    filter_to_rows,
+    inner_products,
+    nearest_neighbors,
+    nearest_rows,
+)
 from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
@@ -213,6 +218,27 @@ class Index:
             ValueError: the query has another dimension or is not finite, k is below one, or the filter
                 does not fit the rows.
         """
+        queries, allowed = self._validated(query, k, filter)
+        rows, distances = nearest_neighbors(self.source, queries, k, allowed)
+        return Neighbors(rows[0], distances[0]) if query.ndim == 1 else Neighbors(rows, distances)
+
+    def nearest(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        filter: ArrayLike | Set[int] | None = None,  # noqa: A002
+    ) -> Rows:
+        """Return the rows of :meth:`search` for one query, without their distances: int64, (k,)."""
+        queries, allowed = self._validated(query, k, filter)
+        return nearest_rows(self.source, queries, k, allowed)
+
+    def _validated(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        filter: ArrayLike | Set[int] | None,  # noqa: A002
+    ) -> tuple[NDArray[np.float32], Rows | None]:
+        """Return the queries as a matrix, and the rows that a filter passes; see :meth:`search`."""
         if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:
             raise ValueError(
                 f"found a query of shape {query.shape}; expected ({self.dimension},) or "
@@ -231,9 +257,7 @@ class Index:
                 "expected finite vectors, preferably of unit length"
             )
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        allowed = None if filter is None else filter_to_rows(filter, len(self))
-        rows, distances = nearest_neighbors(self.source, queries, k, allowed)
-        return Neighbors(rows[0], distances[0]) if query.ndim == 1 else Neighbors(rows, distances)
+        return queries, None if filter is None else filter_to_rows(filter, len(self))
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Compute the cosine similarities of a query and some rows. All vectors must be unit vectors.

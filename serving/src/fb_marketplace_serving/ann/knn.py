@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.candidate_source import MIN_REACH, CandidateSource, Rows
-from fb_marketplace_serving.ann.faiss_index import untyped_faiss
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, untyped_faiss
 
 _TIE_FACTOR: Final = 4
 """If the first result ends in a tie, this many times as many rows are fetched."""
@@ -124,6 +124,36 @@ def nearest_neighbors(
     if len(results) == 1:
         return results[0][0][np.newaxis], results[0][1][np.newaxis]
     return np.stack([rows for rows, _ in results]), np.stack([values for _, values in results])
+
+
+def nearest_rows(
+    source: CandidateSource, query: NDArray[np.float32], k: int, allowed: Rows | None = None
+) -> Rows:
+    """Return the rows of :func:`nearest_neighbors` for one query, in half the time.
+
+    An index of FAISS already gives distances that are exact up to rounding. Only if some of them are about
+    equal, they are computed again.
+
+    Args:
+        source: the vectors.
+        query: float32, (1, dimension).
+        k: number of rows.
+        allowed: the rows to search, from :func:`filter_to_rows`; None for all.
+
+    Returns:
+        int64, (k,), or all allowed rows if they are fewer, nearest first.
+    """
+    available = len(source) if allowed is None else len(allowed)
+    if isinstance(source, FaissIndex) and available:
+        count = min(max(k + 1, MIN_REACH), available)
+        with limit_faiss_threads():
+            rows, distances = source.top_with_distances(query, count, allowed)
+        gaps, margin = np.diff(distances), _TIE_TOLERANCE * max(1.0, float(distances[-1]))
+        if len(gaps) < k or gaps[k - 1] > margin:
+            is_certain = gaps[: k - 1].min(initial=np.inf) > margin
+            return rows[:k] if is_certain else _rank(source, query, rows[:k])[0]
+    nearest: Rows = nearest_neighbors(source, query, k, allowed)[0][0]
+    return nearest
 
 
 def _resolve_ties(

@@ -243,13 +243,13 @@ class BM25Index:
         place = np.empty(self.documents, np.intp)  # written and read for the matches only
         place[documents] = np.arange(len(documents))
         scores, group = np.zeros(len(documents), np.float32), np.zeros(len(documents), np.int32)
-        title, text = np.zeros((2, 1), np.float32)
+        shares = np.zeros((2, 1), np.float32)  # in the title, and in the text, by group
         for term, rows in rows_by_term.items():
             if not len(rows):
                 continue
-            if 3 * len(text) > MAX_GROUPS:
-                group, is_used = _renumber(group, len(text))
-                title, text = title[is_used], text[is_used]
+            if 3 * shares.shape[1] > MAX_GROUPS:
+                group, is_used = _renumber(group, shares.shape[1])
+                shares = shares[:, is_used]
             start, share = self._starts[self._row_of_term[term]], np.float32(weights[term] / total)
             end = start + len(rows)
             # A document occurs once per term, so no index is repeated.
@@ -257,12 +257,19 @@ class BM25Index:
             scores[places] += self._scores[start:end]
             # Each group becomes three: without the term, with it in the description, or in the title.
             is_in = 1 + self._in_title[start:end]
-            group[places] += np.multiply(is_in, len(text), dtype=np.int32)
-            title = np.concatenate([title, title, title + share])
-            text = np.concatenate([text, text + share, text + share])
+            group[places] += np.multiply(is_in, shares.shape[1], dtype=np.int32)
+            added = np.array([[[0], [0], [share]], [[0], [share], [share]]], np.float32)
+            shares = (added + shares[:, np.newaxis]).reshape(2, -1)
         unknown = sum(weights[term] for term, rows in rows_by_term.items() if not len(rows)) / total
         return TermMatches(
-            documents, scores, group, title, text, unknown, len(rows_by_term), self.documents
+            documents,
+            scores,
+            group,
+            shares[0],
+            shares[1],
+            unknown,
+            len(rows_by_term),
+            self.documents,
         )
 
     def parts(self, query: str, document: int) -> dict[str, float]:

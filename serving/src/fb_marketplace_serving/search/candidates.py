@@ -150,7 +150,7 @@ def collect_candidates(
     if matches is not None:
         results["bm25"] = _top_scores(matches, listing_mask, top_k)
     if query.text_embedding is not None:
-        results["text"] = indexes.text.search(query.text_embedding, top_k, listing_mask).rows
+        results["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
     photo_queries = _photo_queries(indexes, query)
     for source, photo_query in photo_queries.items():
         results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
@@ -246,7 +246,7 @@ def _nearest_listings(
     reach = top_k + top_k // 2
     while True:
         count = min(max(reach, 1), max(available, 1))
-        nearest = query.photos.search(query.vector, count, rows).rows
+        nearest = query.photos.nearest(query.vector, count, rows)
         positions = list(dict.fromkeys(listings.listing_of_row[nearest].tolist()))
         if len(positions) >= top_k or reach >= available:
             return np.array(positions[:top_k], np.int64)

@@ -115,13 +115,12 @@ class SearchEngine:
             features = compute_features(
                 candidates, query, self.listings, self._labels, filters.location
             )
-            relevance, nearest = None, None
+            relevance, relevance_features = None, None
             if self._relevance:
                 relevance_features = RelevanceFeatures(
                     self.indexes, query, candidates, self._labels
                 )
                 relevance = Relevance(self._relevance, relevance_features)
-                nearest = relevance_features.nearest_path
             is_default = min_relevance is None
             if min_relevance is None:
                 min_relevance = (
@@ -137,7 +136,8 @@ class SearchEngine:
             hits = self._fold(listed, filters, sort)
             if diversity and sort == "relevance":
                 hits = self._diversify(hits, diversity)
-        is_near = not hits and nearest is not None and nearest[1] >= MIN_NEAREST_SHARE
+        nearest = None if hits or relevance_features is None else relevance_features.nearest_path
+        is_near = nearest is not None and nearest[1] >= MIN_NEAREST_SHARE
         return SearchResults(
             hits,
             len(listed.positions),

@@ -314,3 +314,17 @@ def test_distances_of_a_mapped_index_copy_only_their_rows(matrix, tmp_path):
     tracemalloc.stop()
 
     assert peak < matrix.nbytes / 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nearest_rows_are_those_of_search(kind):
+    random = np.random.default_rng(4)
+    matrix = random.normal(size=(600, 16)).astype(np.float32)
+    matrix[300:400] = matrix[:100]  # equally near: the lower row is first
+    names = [str(row) for row in range(600)]
+    index = Index(build_index(kind, flat_index([matrix])), names, names)
+    for query in random.normal(size=(40, 16)).astype(np.float32):
+        for k in (1, 25, 600, 700):
+            for mask in (None, random.random(600) < 0.3, np.zeros(600, np.bool_)):
+                rows = index.nearest(query, k, mask)
+                np.testing.assert_array_equal(rows, index.search(query, k, mask).rows)

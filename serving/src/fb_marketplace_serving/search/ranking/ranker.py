@@ -4,6 +4,7 @@ The model is in LightGBM's text format. TreeSHAP (Lundberg et al., 2020) explain
 base value and a contribution of each feature.
 """
 
+import ctypes
 import importlib
 import sys
 from typing import Any, Final, NamedTuple, Self
@@ -15,6 +16,9 @@ from fb_marketplace_serving.search.ranking.ranking_features import FEATURES
 
 BEGINNING: Final = b"tree\n"
 END: Final = b"\nend of trees\n"
+
+_IS_ROW_MAJOR: Final = 1
+_ALL_ITERATIONS: Final = -1
 
 _OPTIONAL_IMPORTS: Final = ("pandas", "sklearn")
 
@@ -56,10 +60,7 @@ class Ranker:
         Returns:
             float64, (candidates,), higher is better.
         """
-        if not len(features):
-            return np.empty(0)
-        scores: NDArray[np.float64] = self._booster.predict(features, num_threads=1)
-        return scores
+        return predict(self._booster, features)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Compute the contributions of features to scores.
@@ -107,6 +108,44 @@ def load_booster(data: bytes, features: tuple[str, ...]) -> Any:
             "`kedro run --pipeline=ranking`."
         )
     return booster
+
+
+def predict(booster: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Predict rows on one thread.
+
+    Calls LightGBM's C API. For a few rows, ``Booster.predict`` itself takes half of the time.
+
+    Args:
+        booster: a ``lightgbm.Booster``.
+        rows: float64, (rows, features).
+
+    Returns:
+        float64, (rows,).
+    """
+    if not len(rows):
+        return np.empty(0)
+    library = importlib.import_module("lightgbm.basic")
+    rows = np.ascontiguousarray(rows, np.float64)
+    predictions, count = np.empty(len(rows)), ctypes.c_int64()
+    status = library._LIB.LGBM_BoosterPredictForMat(
+        booster._handle,
+        ctypes.c_void_p(rows.ctypes.data),
+        library._C_API_DTYPE_FLOAT64,
+        *rows.shape,
+        _IS_ROW_MAJOR,
+        library._C_API_PREDICT_NORMAL,
+        0,
+        _ALL_ITERATIONS,
+        b"num_threads=1",
+        ctypes.byref(count),
+        ctypes.c_void_p(predictions.ctypes.data),
+    )
+    if status or count.value != len(rows):
+        raise RankerError(
+            f"found {count.value:,} predictions of LightGBM for {len(rows):,} rows of {rows.shape[1]} "
+            f"features ({library._LIB.LGBM_GetLastError()!r}); expected one for each row"
+        )
+    return predictions
 
 
 def _import_lightgbm() -> Any:

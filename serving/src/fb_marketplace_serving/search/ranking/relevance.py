@@ -19,7 +19,7 @@ from fb_marketplace_serving.search.candidates import (
     SearchIndexes,
 )
 from fb_marketplace_serving.search.listings.listing_store import Mask, Positions, ranks
-from fb_marketplace_serving.search.ranking.ranker import RankerError, load_booster
+from fb_marketplace_serving.search.ranking.ranker import RankerError, load_booster, predict
 from fb_marketplace_serving.search.ranking.ranking_features import FEEDBACK_DOCS, photo_categories
 
 RELEVANCE_FEATURES: Final = (
@@ -366,10 +366,7 @@ class RelevanceModel(NamedTuple):
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the probabilities of rows of features: float64, (rows,)."""
-        if not len(features):
-            return np.empty(0)
-        probabilities: NDArray[np.float64] = self.booster.predict(features, num_threads=1)
-        return probabilities
+        return predict(self.booster, features)
 
 
 class Relevance:

@@ -7,7 +7,12 @@ import pytest
 from support.builders.small_market import LABELS, draw_query
 
 from fb_marketplace_serving.search.candidates import collect_candidates
-from fb_marketplace_serving.search.ranking.ranker import Ranker, RankerError
+from fb_marketplace_serving.search.ranking.ranker import (
+    Ranker,
+    RankerError,
+    load_booster,
+    predict,
+)
 from fb_marketplace_serving.search.ranking.ranking_features import FEATURES, compute_features
 
 
@@ -107,3 +112,18 @@ def test_failed_load_does_not_affect_next(ranker_model):
 
     assert importlib.import_module("pandas").__name__ == "pandas"
     assert importlib.import_module("sklearn").__name__ == "sklearn"
+
+
+def test_predictions_equal_those_of_lightgbm(ranker_model):
+    booster = load_booster(ranker_model, FEATURES)
+    rows = np.random.default_rng(5).normal(size=(50, 2 * len(FEATURES)))
+    rows[rows > 1] = np.nan
+
+    for part in (rows[:, : len(FEATURES)], rows[:1, ::2], rows[:0, ::2]):
+        expected = booster.predict(part) if len(part) else np.empty(0)
+        np.testing.assert_array_equal(predict(booster, part), expected)
+
+
+def test_rows_of_other_width_are_rejected(ranker_model):
+    with pytest.raises(RankerError, match="3 features"):
+        predict(load_booster(ranker_model, FEATURES), np.zeros((2, 3)))
