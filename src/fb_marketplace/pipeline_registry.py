@@ -15,7 +15,7 @@ STAGES: Final = {
     "vision": (
         "vision.create_pipeline",
         "embeddings.create_pipeline",
-        "vision.create_evaluation_pipeline",
+        "vision.evaluation.create_evaluation_pipeline",
     ),
     "indexing": ("vision.create_comparison_pipeline", "indexing.create_pipeline"),
     "search": (
@@ -34,7 +34,7 @@ PIPELINES: Final = {
     **STAGES,
     "__default__": tuple(function for functions in STAGES.values() for function in functions),
     "embeddings": ("embeddings.create_pipeline",),
-    "vision_evaluation": ("vision.create_evaluation_pipeline",),
+    "vision_evaluation": ("vision.evaluation.create_evaluation_pipeline",),
     "text": ("text.create_embedding_pipeline", "text.create_pipeline"),
     "listings": ("listings.create_pipeline",),
     "pricing": ("pricing.create_pipeline", "baselines.create_price_pipeline"),
@@ -80,7 +80,7 @@ def _combine(functions: tuple[str, ...]) -> Pipeline:
 
 @cache
 def _create(function: str) -> Pipeline:
-    package, name = function.split(".")
+    package, _, name = function.rpartition(".")
     module = import_module(f"fb_marketplace.pipelines.{package}.pipeline")
     pipeline: Pipeline = getattr(module, name)()
     return pipeline

@@ -13,7 +13,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
 STAGES = {
-    "baselines": "cleaning",
+    "baselines": "cleaning text",
     "cleaning": "",
     "embeddings": "cleaning vision",
     "indexing": "cleaning embeddings vision",
