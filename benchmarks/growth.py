@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 from http_load import Answer
 from PIL import Image
-from serving import HERE, memory, quantile, running
+from server_process import HERE, memory, quantile, running
 
 from fb_marketplace.sample.bucket import generate_bucket
 

@@ -1,5 +1,7 @@
-"""Table of canonical photos of the generated sample, for benchmarks."""
+"""Photos of the generated sample, for benchmarks: as files, and as a table of canonical photos."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,16 +21,32 @@ PHOTOS = pa.schema(
 )
 
 
+def uploads(count: int, num_listings: int = 200) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and bytes of the sample's undamaged photos.
+
+    Args:
+        count: maximum number of photos.
+        num_listings: size of the sample.
+    """
+    files = generate_bucket(num_listings, 7).files()
+    photos = (file for file in files if file[0].endswith(".jpg") and is_photo(file[1]))
+    for key, content in itertools.islice(photos, count):
+        yield Path(key).name, content
+
+
+def is_photo(content: bytes) -> bool:
+    """Check whether a file can be read; the sample has damaged ones."""
+    try:
+        canonical.canonicalize(content)
+    except canonical.PhotoError:
+        return False
+    return True
+
+
 def sample_photos(folder: Path, count: int) -> keyed_table.Table:
     """Write a number of sample photos to a table, repeated if there are fewer."""
-    jpegs: list[bytes] = []
-    for key, content in generate_bucket(min(300, max(60, count)), 7).files():
-        if not key.endswith(".jpg") or len(jpegs) == count:
-            continue
-        try:
-            jpegs.append(canonical.canonicalize(content))
-        except canonical.PhotoError:  # the sample has damaged files
-            continue
+    files = uploads(count, num_listings=min(300, max(60, count)))
+    jpegs = [canonical.canonicalize(content) for _, content in files]
     names, repeats = [f"{number:06}" for number in range(count)], count // len(jpegs) + 1
     rows = [
         {"key": name, "image_id": name, "jpeg": jpeg, "sha256": sha256(jpeg)}

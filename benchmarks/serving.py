@@ -13,32 +13,36 @@ Under overload: 503 within 5 ms, since a rejection only reads the body.
 """
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 import psutil
 from http_load import Answer
+from server_process import (
+    CLIENTS,
+    HERE,
+    SERVER,
+    memory,
+    put_load,
+    quantile,
+    running,
+    serve_command,
+    throughput,
+)
 from serving_lake import make_lake
 
-HERE: Final = Path(__file__).parent
 PATH: Final = "/predict/image"
 ROUNDS: Final = 3
-CLIENTS: Final = 16
 STARTS: Final = 5
-READY_SECONDS: Final = 120
-SERVER: Final = Path(sys.executable).with_name("fb-serve")
 
 
 def main() -> None:
@@ -117,7 +121,7 @@ def compare(lake: Path, count: int, rounds: int) -> None:
 def take_turns(lake: Path, count: int, turns: int) -> None:
     """Print ratios to LitServe over short turns: the machine's speed changes from minute to minute."""
     ratios, tails = [], []
-    with running(ours(lake)) as (mine, _), running(litserve(lake)) as (other, _):
+    with running(serve_command(lake)) as (mine, _), running(litserve(lake)) as (other, _):
         for port in (mine, other):
             ask(port, lake, count=48)
         for turn in range(turns):
@@ -137,7 +141,7 @@ def start_up(lake: Path, server: Path) -> None:
     seconds, idle = [], []
     for _ in range(STARTS):
         started = time.perf_counter()
-        with running(ours(lake, server)) as (_, process):
+        with running(serve_command(lake, server)) as (_, process):
             seconds.append(time.perf_counter() - started)
             time.sleep(1)
             idle.append(memory(process))
@@ -152,7 +156,7 @@ def overload(lake: Path, max_in_flight: int) -> None:
 
     With few slots, accepted requests wait only for the few before them.
     """
-    with running(ours(lake), FB_MAX_IN_FLIGHT=str(max_in_flight)) as (port, process):
+    with running(serve_command(lake), FB_MAX_IN_FLIGHT=str(max_in_flight)) as (port, process):
         ask(port, lake, count=32, clients=max_in_flight)
         capacity = throughput(ask(port, lake, count=240, clients=max_in_flight))
         half = ask(port, lake, rate=capacity / 2, seconds=20)
@@ -174,11 +178,6 @@ def overload(lake: Path, max_in_flight: int) -> None:
     print(f"in the two seconds after: {throughput(after) / capacity:.2f} of the capacity")
 
 
-def ours(lake: Path, server: Path = SERVER) -> list[str]:
-    """Return the command of this server, without the port."""
-    return [str(server), "run", "--lake", str(lake), "--port"]
-
-
 def original(lake: Path) -> list[str]:
     """Return the command of the plain server, without the port."""
     return [sys.executable, str(HERE / "serving_original.py"), str(lake)]
@@ -190,90 +189,15 @@ def litserve(lake: Path) -> list[str]:
 
 
 SERVERS: Final = {
-    "ours": ours,
+    "ours": serve_command,
     "plain (FastAPI, torch fp32)": original,
     "LitServe, our graph": litserve,
 }
 
 
-@contextmanager
-def running(command: Sequence[str], **settings: str) -> Iterator[tuple[int, psutil.Process]]:
-    """Run a server on a free port."""
-    port = free_port()
-    with (
-        tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(
-            [*command, str(port)], stdout=output, stderr=output, env=os.environ | settings
-        ) as process,
-    ):
-        tree = psutil.Process(process.pid)
-        try:
-            wait_until_ready(port, process, output)
-            yield port, tree
-        finally:
-            if process.poll() is None:
-                for child in [*tree.children(recursive=True), tree]:
-                    child.kill()
-
-
-def wait_until_ready(port: int, process: subprocess.Popen[bytes], output: IO[str]) -> None:
-    """Wait until a server answers."""
-    for _ in range(READY_SECONDS * 10):
-        if process.poll() is not None:
-            output.seek(0)
-            raise SystemExit(
-                f"{process.args} ended with {process.returncode}: {output.read()[-2000:]}"
-            )
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"{process.args} did not answer within {READY_SECONDS} s")
-
-
-def free_port() -> int:
-    """Return a free port."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-def ask(
-    port: int,
-    lake: Path,
-    *,
-    count: int = 0,
-    clients: int = CLIENTS,
-    rate: float = 0.0,
-    seconds: float = 0.0,
-) -> list[Answer]:
-    """Put a load on a server from a separate process."""
-    command = [sys.executable, str(HERE / "http_load.py"), str(port), PATH, str(lake / "uploads")]
-    command += [f"--clients={clients}", f"--count={count}"]
-    if rate:
-        command += [f"--rate={rate}", f"--seconds={seconds}"]
-    process = subprocess.run(command, check=True, capture_output=True)
-    return [Answer(*fields) for fields in json.loads(process.stdout)]
-
-
-def throughput(answers: Sequence[Answer]) -> float:
-    """Return the responses per second."""
-    end = max(answer.sent + answer.seconds for answer in answers)
-    return len(answers) / (end - min(answer.sent for answer in answers))
-
-
-def quantile(answers: Sequence[Answer], share: float) -> float:
-    """Return a quantile of the latencies, in seconds."""
-    return float(np.quantile([answer.seconds for answer in answers], share))
-
-
-def memory(process: psutil.Process) -> float:
-    """Return the resident memory of a server in MB."""
-    return float(process.memory_info().rss / 1e6)
+def ask(port: int, lake: Path, **load: float) -> list[Answer]:
+    """Upload the photos of a lake; see :func:`put_load`."""
+    return put_load(port, PATH, lake / "uploads", **load)  # type: ignore[arg-type]
 
 
 @contextmanager

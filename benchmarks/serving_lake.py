@@ -1,12 +1,11 @@
 """A lake with a release of ResNet50, and photos to upload."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from photos_of_sample import sample_photos
+from photos_of_sample import sample_photos, uploads
 from serving_original import LABELS, resnet50
 from training import recipe
 
@@ -20,7 +19,6 @@ from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
-from fb_marketplace.sample.bucket import generate_bucket
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
@@ -49,24 +47,10 @@ def make_lake(folder: Path, precision: str) -> Path:
     if precision == "int8":
         graph = quantize(graph, images, list(range(len(images))))
     (folder / "uploads").mkdir()
-    for name, content in uploads():
+    for name, content in uploads(UPLOADS):
         (folder / "uploads" / name).write_bytes(content)
     publish_release(folder, images, graph)
     return folder
-
-
-def uploads() -> Iterator[tuple[str, bytes]]:
-    """Yield the names and bytes of the sample's original photos."""
-    count = 0
-    for key, content in generate_bucket(200, 7).files():
-        if not key.endswith(".jpg") or count == UPLOADS:
-            continue
-        try:
-            canonical.canonicalize(content)
-        except canonical.PhotoError:  # the sample contains damaged files
-            continue
-        count += 1
-        yield Path(key).name, content
 
 
 def publish_release(folder: Path, images: Table, graph: bytes) -> None:

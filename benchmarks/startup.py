@@ -27,7 +27,7 @@ from typing import Final
 
 import numpy as np
 from large_lake import VERSIONS, make_large_lake
-from serving import ours, running
+from server_process import running, serve_command
 
 from fb_marketplace_serving.release.pointer import read_pointer, set_current
 from fb_marketplace_serving.storage.lake import Lake
@@ -93,7 +93,10 @@ def measure_server(lake: Path) -> None:
     first, second = VERSIONS
     put_current(lake, first)
     started = time.perf_counter()
-    with running(ours(lake), FB_RELEASE_POLL_SECONDS="0.2", OMP_NUM_THREADS="1") as (port, process):
+    with running(serve_command(lake), FB_RELEASE_POLL_SECONDS="0.2", OMP_NUM_THREADS="1") as (
+        port,
+        process,
+    ):
         cpu = process.cpu_times()
         print(
             f"ready after {time.perf_counter() - started:.1f} s, {cpu.user + cpu.system:.1f} s of CPU"

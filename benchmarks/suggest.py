@@ -22,7 +22,7 @@ from dataclasses import replace
 import psutil
 from http_load import Answer
 from long.spelling import make_bm25, make_listings
-from serving import CLIENTS, HERE, quantile, running
+from server_process import CLIENTS, HERE, quantile, running
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.search.listings.gazetteer import COLUMNS, Gazetteer
