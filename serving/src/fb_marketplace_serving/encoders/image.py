@@ -84,10 +84,10 @@ class Encoder:
             return Encoding(
                 np.empty((0, self.classes), np.float32), np.empty((0, self.dimension), np.float32)
             )
-        stretched = np.stack([stretch_content(photo) for photo in photos])
-        probabilities, embeddings = self._session.run(
-            [PROBABILITIES, EMBEDDING], {INPUT: stretched}
-        )
+        stretched = [stretch_content(photo) for photo in photos]
+        # np.stack would copy a single photo.
+        batch = np.stack(stretched) if len(stretched) > 1 else stretched[0][np.newaxis]
+        probabilities, embeddings = self._session.run([PROBABILITIES, EMBEDDING], {INPUT: batch})
         return Encoding(probabilities, embeddings)
 
 

@@ -12,7 +12,7 @@ from fb_marketplace_serving.search.listings.listing_features import ListingFeatu
 from fb_marketplace_serving.search.listings.listing_store import ListingStore
 from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.server.inference.batching import Batcher
-from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.server.settings import Settings, cores
 from fb_marketplace_serving.storage.private_file import trim_memory
 
 
@@ -45,7 +45,7 @@ class LoadedRelease:
 
         Args:
             release: an opened release.
-            executor: runs the image encoder.
+            executor: runs the image encoder; has a thread for each core.
             settings: server settings.
         """
         batcher = None
@@ -54,6 +54,7 @@ class LoadedRelease:
                 release.encoder.encode,
                 executor,
                 workers=settings.num_encoder_workers,
+                has_worker_per_thread=settings.num_encoder_workers >= cores(),
                 max_batch=settings.max_batch,
                 max_wait=settings.batch_wait_ms / 1000,
             )

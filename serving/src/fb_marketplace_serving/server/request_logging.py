@@ -49,6 +49,8 @@ def configure_json_logging(level: str) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.WARNING)
     LOG.setLevel(level.upper())
+    # No line has them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda error: _log_uncaught(
@@ -79,9 +81,10 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)[-_MAX_ERROR_LENGTH:]
         # ASCII: line separators and controls of other alphabets would act on a terminal. JSON leaves 7F.
-        return json.dumps(line, default=lambda value: _shorten(str(value))).replace(
-            "\x7f", "\\u007f"
-        )
+        return _JSON.encode(line).replace("\x7f", "\\u007f")
+
+
+_JSON: Final = json.JSONEncoder(default=lambda value: _shorten(str(value)))
 
 
 class _RepeatFilter(logging.Filter):

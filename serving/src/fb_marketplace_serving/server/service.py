@@ -1,13 +1,15 @@
 """Server state and the stages of a request.
 
-A photo is uploaded, takes a slot, is decoded, waits for a batch, is encoded, and frees its slot. A search
-takes a slot and a thread. Small photos, large photos, searches and uploads have slots and threads of their
-own, so that too many of one kind do not delay the others. Each stage is bounded and timed.
+A photo is uploaded, takes a slot, is decoded and encoded, and frees its slot. A search takes a slot and a
+thread. Small photos, large photos, searches and uploads have slots and threads of their own, so that too
+many of one kind do not delay the others. Each stage is bounded and timed.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 
 from fb_marketplace_serving.imaging import canonical
-from fb_marketplace_serving.imaging.canonical import Limits
+from fb_marketplace_serving.imaging.canonical import PhotoError
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.photo_store import PhotoStore
@@ -75,6 +77,10 @@ SLOTS_PER_LARGE_PHOTO: Final = 8
 
 _READERS: Final = 8
 """Photos of the lake that are read at once. More gain little, even on S3."""
+
+
+class _LargePhotoError(Exception):
+    """The photo is large, so it needs the slots and threads of large photos."""
 
 
 class _Lane(NamedTuple):
@@ -142,10 +148,11 @@ class Service:
         self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
         photo_threads.rivals += [self._searchers.is_active, self._has_background_work]
         self._searchers.rivals += [photo_threads.is_active, self._has_background_work]
-        self._small = _Lane(
-            Admission(slots, share),
-            photo_threads,
-            lambda data: canonical.canonicalize(data, settings.limits),
+        self._small = _Lane(Admission(slots, share), photo_threads, self._canonicalize_small)
+        self._small_limits = replace(
+            settings.limits,
+            max_pixels=min(settings.limits.max_pixels, LARGE_PIXELS - 1),
+            max_memory=min(settings.limits.max_memory, LARGE_MEMORY - 1),
         )
         self._decoder = DecodingProcess(settings.limits, settings.request_timeout_seconds)
         self._large = _Lane(
@@ -241,21 +248,24 @@ class Service:
             self._small.admission.check(client)
             with self._uploads.slot(client):
                 upload = await self._read_upload(request)
-                try:
-                    lane = await self._choose_lane(upload)
-                except BaseException:
-                    await upload.close()
-                    raise
         except CapacityExceeded as error:
             await drain_body(request)
             raise self._over_capacity(error) from None
         try:
-            with lane.admission.slot(client):
-                return await self._decode_and_encode(upload, lane, batcher)
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                photo = await self._decode_and_encode(upload, client, batcher)
         except CapacityExceeded as error:
             raise self._over_capacity(error) from None
+        except TimeoutError:
+            raise self._timed_out() from None
+        except DecoderError as error:
+            raise ApiError(503, "decoder_failed", f"{error} Retry later.", RETRY_HEADERS) from None
         finally:
             await upload.close()
+        self.metrics.stage_seconds.labels("wait").observe(photo.wait_seconds)
+        self.metrics.stage_seconds.labels("encode").observe(photo.encode_seconds)
+        self.metrics.batch_sizes.observe(photo.batch_size)
+        return photo
 
     async def run_search(self, client: str, function: Callable[[], T]) -> T:
         """Run a function on a search thread.
@@ -310,48 +320,40 @@ class Service:
         with self.metrics.stage("upload"):
             return await read_upload(request, limits.max_bytes, timeout)
 
-    async def _choose_lane(self, upload: UploadFile) -> _Lane:
-        """Return the lane of a photo, by its header.
-
-        Raises:
-            PhotoError: the photo is rejected, or its header cannot be read.
-            ApiError: the request timed out.
-        """
-        limits = self.settings.limits
-        run = asyncio.get_running_loop().run_in_executor
-        try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
-                cost = await run(
-                    self._small.threads,
-                    lambda: canonical.estimate_cost(_read(upload, limits), limits),
-                )
-        except TimeoutError:
-            raise self._timed_out() from None
-        is_large = cost.width * cost.height >= LARGE_PIXELS or cost.memory >= LARGE_MEMORY
-        return self._large if is_large else self._small
-
     async def _decode_and_encode(
-        self, upload: UploadFile, lane: _Lane, batcher: Batcher
+        self, upload: UploadFile, client: str, batcher: Batcher
     ) -> EncodedPhoto:
-        run = asyncio.get_running_loop().run_in_executor
+        """Decode and encode a photo as a small one, or as a large one if its header says so."""
+        small, large = self._small, self._large
         try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
-                decoding = run(lane.threads, self._decode, upload, lane)
-                photo = await batcher.encode(decoding)
-        except TimeoutError:
-            raise self._timed_out() from None
-        except DecoderError as error:
-            raise ApiError(503, "decoder_failed", f"{error} Retry later.", RETRY_HEADERS) from None
-        self.metrics.stage_seconds.labels("wait").observe(photo.wait_seconds)
-        self.metrics.stage_seconds.labels("encode").observe(photo.encode_seconds)
-        self.metrics.batch_sizes.observe(photo.batch_size)
-        return photo
+            with small.admission.slot(client):
+                return await batcher.decode_and_encode(partial(self._decode, upload, small))
+        except _LargePhotoError:
+            run = asyncio.get_running_loop().run_in_executor
+        with large.admission.slot(client):
+            return await batcher.encode(run(large.threads, self._decode, upload, large))
 
     def _decode(self, upload: UploadFile, lane: _Lane) -> NDArray[np.uint8]:
-        # Read again: photos waiting for their turn hold no bytes.
-        data = _read(upload, self.settings.limits)
+        # Read on the thread: photos waiting for their turn hold no bytes.
+        upload.file.seek(0)
+        data = upload.file.read(self.settings.limits.max_bytes + 1)
         with self.metrics.stage("decode"):
             return canonical.decode_canonical(lane.canonicalize(data))
+
+    def _canonicalize_small(self, data: bytes) -> bytes:
+        """Return the canonical photo of an upload.
+
+        Raises:
+            PhotoError: the photo is rejected.
+            _LargePhotoError: it is large, and not decoded.
+        """
+        try:
+            return canonical.canonicalize(data, self._small_limits)
+        except PhotoError as error:
+            if error.reason != "too_many_pixels":
+                raise
+        canonical.estimate_cost(data, self.settings.limits)
+        raise _LargePhotoError
 
     def _has_background_work(self) -> bool:
         is_opening = self._watcher is not None and self._watcher.is_opening
@@ -394,8 +396,3 @@ class Service:
 def _clean_up() -> None:
     collect_garbage()
     trim_memory()
-
-
-def _read(upload: UploadFile, limits: Limits) -> bytes:
-    upload.file.seek(0)
-    return upload.file.read(limits.max_bytes + 1)

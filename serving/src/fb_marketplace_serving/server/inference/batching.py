@@ -2,8 +2,10 @@
 
 Each worker encodes one batch at a time. While all workers are busy, photos queue up and form the next
 batches, of up to ``max_batch`` photos. If a worker is free, a photo waits only for photos that are being
-decoded, for at most ``max_wait`` seconds. With ``max_batch=1``, the server's default, there are no batches
-and a photo waits only for a free worker.
+decoded, for at most ``max_wait`` seconds.
+
+By default the server makes no batches, and has a worker for each thread. Then a photo is encoded by the
+thread that has decoded it: a second thread would cost half a millisecond.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ _TIMER_SLACK: Final = 0.001
 """Seconds added to a timer, which may otherwise fire just before its deadline."""
 
 Encode = Callable[[NDArray[np.uint8]], Encoding]
+Decode = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class EncodedPhoto:
     Attributes:
         probabilities: float32, (classes,).
         embedding: float32, (dimension,).
-        wait_seconds: time in the queue.
+        wait_seconds: time in the queue, of the encoder or of the threads.
         encode_seconds: time in the encoder, for the entire batch.
         batch_size: number of photos in the batch.
     """
@@ -60,6 +63,7 @@ class Batcher:
         executor: Executor,
         *,
         workers: int = 1,
+        has_worker_per_thread: bool = False,
         max_batch: int = 8,
         max_wait: float = 0.0,
     ) -> None:
@@ -69,12 +73,14 @@ class Batcher:
             encode: thread-safe encoder of photos, uint8 (n, 256, 256, 3).
             executor: runs the encoder.
             workers: batches encoded in parallel.
+            has_worker_per_thread: whether there are as many workers as the executor has threads.
             max_batch: maximum photos in a batch.
             max_wait: seconds that a photo waits for photos that are being decoded.
         """
         self._encode = encode
         self._executor = executor
         self._free = workers
+        self._is_direct = has_worker_per_thread and max_batch == 1
         self._max_batch = max_batch
         self._max_wait = max_wait
         self._queue: deque[_QueuedPhoto] = deque()
@@ -90,6 +96,20 @@ class Batcher:
     def busy(self) -> int:
         """Number of busy workers."""
         return len(self._running)
+
+    async def decode_and_encode(self, decode: Decode) -> EncodedPhoto:
+        """Decode and encode a photo on the encoder's threads.
+
+        Args:
+            decode: thread-safe; returns uint8, (256, 256, 3).
+
+        Raises:
+            Exception: the error of decoding or encoding.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        if self._is_direct:
+            return await run(self._executor, self._encode_directly, decode, perf_counter())
+        return await self.encode(run(self._executor, decode))
 
     async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> EncodedPhoto:
         """Encode a photo that is still being decoded. Queued photos may wait for it to join their batch.
@@ -112,6 +132,13 @@ class Batcher:
         if queued in self._queue:
             loop.call_later(self._max_wait + _TIMER_SLACK, self._start)
         return await queued.result
+
+    def _encode_directly(self, decode: Decode, queued_at: float) -> EncodedPhoto:
+        wait_seconds = perf_counter() - queued_at
+        pixels = decode()[np.newaxis]
+        started = perf_counter()
+        (probabilities,), (embedding,) = self._encode(pixels)
+        return EncodedPhoto(probabilities, embedding, wait_seconds, perf_counter() - started, 1)
 
     def _start(self) -> None:
         """Start batches on free workers while one is due."""
