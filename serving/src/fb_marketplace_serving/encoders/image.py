@@ -1,7 +1,7 @@
 """Image encoder: canonical photos to class probabilities and embeddings, by ONNX Runtime.
 
-The content of a photo is stretched over its black bars here; resizing, normalization and all heads are part
-of the graph. So every process that loads the same file computes the same results.
+The content of a photo is stretched over its black bars first; resizing, normalization and all heads are
+part of the graph. So every process that loads the same file computes the same results.
 """
 
 from typing import Any, Final, NamedTuple, Self
@@ -76,19 +76,36 @@ class Encoder:
         Raises:
             ValueError: the array has another shape or dtype.
         """
-        if photos.dtype != np.uint8 or photos.shape[1:] != (SIDE, SIDE, 3):
-            raise ValueError(
-                f"found {photos.dtype} {photos.shape}; expected uint8 (n, {SIDE}, {SIDE}, 3)"
-            )
+        _check_photos(photos)
+        stretched = [stretch_content(photo) for photo in photos]
+        return self.encode_stretched(np.stack(stretched) if stretched else photos)
+
+    def encode_stretched(self, photos: NDArray[np.uint8]) -> Encoding:
+        """Encode a batch of stretched photos.
+
+        Args:
+            photos: uint8, (n, 256, 256, 3), RGB, from :func:`canonical.decode_stretched`.
+
+        Returns:
+            Probabilities and embeddings, in the order of the photos.
+
+        Raises:
+            ValueError: the array has another shape or dtype.
+        """
+        _check_photos(photos)
         if len(photos) == 0:
             return Encoding(
                 np.empty((0, self.classes), np.float32), np.empty((0, self.dimension), np.float32)
             )
-        stretched = [stretch_content(photo) for photo in photos]
-        # np.stack would copy a single photo.
-        batch = np.stack(stretched) if len(stretched) > 1 else stretched[0][np.newaxis]
-        probabilities, embeddings = self._session.run([PROBABILITIES, EMBEDDING], {INPUT: batch})
+        probabilities, embeddings = self._session.run([PROBABILITIES, EMBEDDING], {INPUT: photos})
         return Encoding(probabilities, embeddings)
+
+
+def _check_photos(photos: NDArray[np.uint8]) -> None:
+    if photos.dtype != np.uint8 or photos.shape[1:] != (SIDE, SIDE, 3):
+        raise ValueError(
+            f"found {photos.dtype} {photos.shape}; expected uint8 (n, {SIDE}, {SIDE}, 3)"
+        )
 
 
 def _check_input(inputs: list[Any]) -> None:

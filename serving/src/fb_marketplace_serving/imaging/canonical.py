@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from fb_marketplace_serving.imaging.avif_structure import coded_pixels
 from fb_marketplace_serving.imaging.decoding_cost import DecodingCost, decoding_cost, webp_cost
-from fb_marketplace_serving.imaging.letterbox import fit, letterbox
+from fb_marketplace_serving.imaging.letterbox import fit, letterbox, stretch_content
 from fb_marketplace_serving.imaging.structure import (
     END_OF_IMAGE,
     Structure,
@@ -323,13 +323,30 @@ def decode_canonical(jpeg: bytes) -> NDArray[np.uint8]:
     Raises:
         ValueError: it is not a canonical photo.
     """
+    return np.asarray(_decode_canonical(jpeg))
+
+
+def decode_stretched(jpeg: bytes) -> NDArray[np.uint8]:
+    """Decode a canonical photo, and stretch its content over the bars: the input of networks.
+
+    Returns:
+        uint8, (256, 256, 3), RGB; see :func:`stretch_content`.
+
+    Raises:
+        ValueError: it is not a canonical photo.
+    """
+    image = _decode_canonical(jpeg)
+    return stretch_content(np.asarray(image), image)
+
+
+def _decode_canonical(jpeg: bytes) -> Image.Image:
     if not is_plain_jpeg(jpeg, SIDE):
         raise ValueError(
             f"a canonical photo is a JPEG of {SIDE} × {SIDE} RGB pixels without metadata; found "
             f"{len(jpeg):,} bytes that begin with {jpeg[:8]!r}"
         )
     # Not Image.open: it would parse the header again, in Python.
-    return np.asarray(Image.frombytes("RGB", (SIDE, SIDE), jpeg, "jpeg", "RGB", ""))
+    return Image.frombytes("RGB", (SIDE, SIDE), jpeg, "jpeg", "RGB", "")
 
 
 @contextmanager

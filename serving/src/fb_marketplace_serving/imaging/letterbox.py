@@ -90,7 +90,9 @@ def photo_box(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def stretch_content(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def stretch_content(
+    pixels: NDArray[np.uint8], image: Image.Image | None = None
+) -> NDArray[np.uint8]:
     """Stretch the content of a letterboxed photo to the full square, so that no input is spent on bars.
 
     A narrow content keeps a part of its bars: it is stretched at most ``_MAX_STRETCH`` times as much in one
@@ -98,6 +100,7 @@ def stretch_content(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Args:
         pixels: uint8, (side, side, 3).
+        image: the same photo, if it is also an image: then its pixels are not copied.
 
     Returns:
         uint8, (side, side, 3); the same array if there are no bars.
@@ -110,7 +113,11 @@ def stretch_content(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if (left, top, right, bottom) == (0, 0, side, side):
         return pixels
     # Not resize(box=...), which interpolates with the bars beside the box.
-    content = Image.fromarray(pixels[top:bottom, left:right])
+    content = (
+        image.crop((left, top, right, bottom))
+        if image
+        else Image.fromarray(pixels[top:bottom, left:right])
+    )
     return np.asarray(content.resize((side, side), Image.Resampling.BICUBIC))
 
 

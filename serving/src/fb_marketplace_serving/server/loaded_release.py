@@ -51,7 +51,7 @@ class LoadedRelease:
         batcher = None
         if release.encoder:
             batcher = Batcher(
-                release.encoder.encode,
+                release.encoder.encode_stretched,
                 executor,
                 workers=settings.num_encoder_workers,
                 has_worker_per_thread=settings.num_encoder_workers >= cores(),

@@ -338,7 +338,7 @@ class Service:
         upload.file.seek(0)
         data = upload.file.read(self.settings.limits.max_bytes + 1)
         with self.metrics.stage("decode"):
-            return canonical.decode_canonical(lane.canonicalize(data))
+            return canonical.decode_stretched(lane.canonicalize(data))
 
     def _canonicalize_small(self, data: bytes) -> bytes:
         """Return the canonical photo of an upload.

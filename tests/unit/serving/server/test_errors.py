@@ -139,7 +139,7 @@ def test_unknown_route_or_method_is_problem_json(client, method, path, status):
 
 
 def test_server_error_hides_details(release, paint, monkeypatch):
-    monkeypatch.setattr(type(release.encoder), "encode", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(release.encoder), "encode_stretched", lambda *_: 1 / 0)
     client = TestClient(create_app(release, Settings()))
 
     body = problem(send(client, "/predict/image", paint()), 500)

@@ -4,13 +4,13 @@ Each worker encodes one batch at a time. While all workers are busy, photos queu
 batches, of up to ``max_batch`` photos. If a worker is free, a photo waits only for photos that are being
 decoded, for at most ``max_wait`` seconds.
 
-By default the server makes no batches, and has a worker for each thread. Then a photo is encoded by the
-thread that has decoded it: a second thread would cost half a millisecond.
+By default there is a worker for each thread. Then photos wait only for a worker, which decodes and encodes
+them: to change threads in between would cost half a millisecond.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
@@ -35,7 +35,7 @@ class EncodedPhoto:
     Attributes:
         probabilities: float32, (classes,).
         embedding: float32, (dimension,).
-        wait_seconds: time in the queue, of the encoder or of the threads.
+        wait_seconds: time in the queue.
         encode_seconds: time in the encoder, for the entire batch.
         batch_size: number of photos in the batch.
     """
@@ -49,7 +49,7 @@ class EncodedPhoto:
 
 @dataclass(eq=False, slots=True)
 class _QueuedPhoto:
-    pixels: NDArray[np.uint8]
+    decode: Decode
     result: "asyncio.Future[EncodedPhoto]"
     queued_at: float
 
@@ -70,7 +70,7 @@ class Batcher:
         """Create a batcher.
 
         Args:
-            encode: thread-safe encoder of photos, uint8 (n, 256, 256, 3).
+            encode: thread-safe encoder of stretched photos, uint8 (n, 256, 256, 3).
             executor: runs the encoder.
             workers: batches encoded in parallel.
             has_worker_per_thread: whether there are as many workers as the executor has threads.
@@ -80,9 +80,9 @@ class Batcher:
         self._encode = encode
         self._executor = executor
         self._free = workers
-        self._is_direct = has_worker_per_thread and max_batch == 1
+        self._has_worker_per_thread = has_worker_per_thread
         self._max_batch = max_batch
-        self._max_wait = max_wait
+        self._max_wait = 0.0 if has_worker_per_thread else max_wait
         self._queue: deque[_QueuedPhoto] = deque()
         self._decoding = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -106,9 +106,9 @@ class Batcher:
         Raises:
             Exception: the error of decoding or encoding.
         """
+        if self._has_worker_per_thread:
+            return await self._add(decode)
         run = asyncio.get_running_loop().run_in_executor
-        if self._is_direct:
-            return await run(self._executor, self._encode_directly, decode, perf_counter())
         return await self.encode(run(self._executor, decode))
 
     async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> EncodedPhoto:
@@ -125,20 +125,16 @@ class Batcher:
             pixels = await photo
         finally:
             self._decoding -= 1
+        return await self._add(lambda: pixels)
+
+    async def _add(self, decode: Decode) -> EncodedPhoto:
         loop = asyncio.get_running_loop()
-        queued = _QueuedPhoto(pixels, loop.create_future(), perf_counter())
+        queued = _QueuedPhoto(decode, loop.create_future(), perf_counter())
         self._queue.append(queued)
         self._start()
         if queued in self._queue:
             loop.call_later(self._max_wait + _TIMER_SLACK, self._start)
         return await queued.result
-
-    def _encode_directly(self, decode: Decode, queued_at: float) -> EncodedPhoto:
-        wait_seconds = perf_counter() - queued_at
-        pixels = decode()[np.newaxis]
-        started = perf_counter()
-        (probabilities,), (embedding,) = self._encode(pixels)
-        return EncodedPhoto(probabilities, embedding, wait_seconds, perf_counter() - started, 1)
 
     def _start(self) -> None:
         """Start batches on free workers while one is due."""
@@ -165,29 +161,45 @@ class Batcher:
         return [photo for photo in batch if not photo.result.done()]
 
     async def _run(self, batch: list[_QueuedPhoto]) -> None:
-        started = perf_counter()
-        pixels = np.stack([photo.pixels for photo in batch])
+        run = asyncio.get_running_loop().run_in_executor
+        outcomes: list[EncodedPhoto | Exception]
         try:
-            encoding = await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._encode, pixels
-            )
+            outcomes = await run(self._executor, self._decode_and_encode, batch)
         except Exception as error:  # noqa: BLE001 - each request reports it
-            for photo in batch:
-                if not photo.result.done():
-                    photo.result.set_exception(error)
-            return
+            outcomes = [error] * len(batch)
         finally:
             self._free += 1
             self._start()
+        for photo, outcome in zip(batch, outcomes, strict=True):
+            if photo.result.done():
+                continue
+            if isinstance(outcome, Exception):
+                photo.result.set_exception(outcome)
+            else:
+                photo.result.set_result(outcome)
+
+    def _decode_and_encode(self, batch: list[_QueuedPhoto]) -> list[EncodedPhoto | Exception]:
+        """Return the outcome of each photo of a batch. A photo that cannot be decoded fails alone."""
+        begun = perf_counter()
+        attempts = [_attempt(photo.decode) for photo in batch]
+        started = perf_counter()
+        pixels = [attempt for attempt in attempts if not isinstance(attempt, Exception)]
+        encodings: Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]] = iter(())
+        if pixels:
+            # np.stack would copy a single photo.
+            stacked = np.stack(pixels) if len(pixels) > 1 else pixels[0][np.newaxis]
+            encodings = zip(*self._encode(stacked), strict=True)
         seconds = perf_counter() - started
-        for row, photo in enumerate(batch):
-            if not photo.result.done():
-                photo.result.set_result(
-                    EncodedPhoto(
-                        encoding.probabilities[row],
-                        encoding.embeddings[row],
-                        started - photo.queued_at,
-                        seconds,
-                        len(batch),
-                    )
-                )
+        return [
+            attempt
+            if isinstance(attempt, Exception)
+            else EncodedPhoto(*next(encodings), begun - photo.queued_at, seconds, len(pixels))
+            for photo, attempt in zip(batch, attempts, strict=True)
+        ]
+
+
+def _attempt(decode: Decode) -> NDArray[np.uint8] | Exception:
+    try:
+        return decode()
+    except Exception as error:  # noqa: BLE001 - the request reports it
+        return error

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -164,3 +165,56 @@ def test_undecodable_photo_blocks_no_other(encode, pool):
             await ask(batcher, 1)
 
     asyncio.run(run())
+
+
+async def decode_and_encode(batcher, *numbers):
+    """Send photos together; an exception is raised by decoding."""
+
+    def decode(number):
+        if isinstance(number, Exception):
+            raise number
+        return photo(number)
+
+    calls = (batcher.decode_and_encode(partial(decode, number)) for number in numbers)
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize("has_worker_per_thread", [False, True])
+def test_photos_are_decoded_and_encoded(encode, pool, has_worker_per_thread):
+    async def run():
+        batcher = Batcher(
+            encode, pool, workers=4, max_batch=2, has_worker_per_thread=has_worker_per_thread
+        )
+        return await decode_and_encode(batcher, *range(50))
+
+    answers = asyncio.run(run())
+
+    assert [float(answer.probabilities[0]) for answer in answers] == list(range(50))
+    assert sum(encode.batches) == 50
+    assert max(encode.batches) <= 2
+
+
+def test_undecodable_photo_of_a_batch_fails_alone(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, max_batch=4, has_worker_per_thread=True)
+        return await decode_and_encode(batcher, 0, 1, ValueError("no photo"), 3)
+
+    first, second, failed, last = asyncio.run(run())
+
+    assert [float(answer.embedding[0]) for answer in (first, second, last)] == [1, 2, 4]
+    assert (second.batch_size, last.batch_size) == (2, 2)
+    assert isinstance(failed, ValueError)
+
+
+def test_photo_does_not_wait_for_a_photo_of_other_threads(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, max_batch=2, max_wait=60, has_worker_per_thread=True)
+        other = asyncio.create_task(ask(batcher, 1, after=60))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await decode_and_encode(batcher, 7)
+        other.cancel()
+
+    asyncio.run(run())
+
+    assert encode.batches == [1]

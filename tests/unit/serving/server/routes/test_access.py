@@ -143,9 +143,11 @@ def test_failing_decoder_gives_503(release, monkeypatch, program):
 
 
 def test_photo_over_time_limit_gives_503(release, paint, monkeypatch):
-    encode = release.encoder.encode
+    encode = release.encoder.encode_stretched
     monkeypatch.setattr(
-        type(release.encoder), "encode", lambda _, photos: time.sleep(0.5) or encode(photos)
+        type(release.encoder),
+        "encode_stretched",
+        lambda _, photos: time.sleep(0.5) or encode(photos),
     )
     client = TestClient(create_app(release, Settings(request_timeout_seconds=0.1)))
 
