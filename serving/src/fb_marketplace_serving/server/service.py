@@ -79,8 +79,8 @@ _READERS: Final = 8
 """Photos of the lake that are read at once. More gain little, even on S3."""
 
 
-class _LargePhotoError(Exception):
-    """The photo is large, so it needs the slots and threads of large photos."""
+class _LargePhotoError(PhotoError):
+    """The photo is rejected as a small one: it needs the slots and threads of large photos."""
 
 
 class _Lane(NamedTuple):
@@ -353,7 +353,7 @@ class Service:
             if error.reason != "too_many_pixels":
                 raise
         canonical.estimate_cost(data, self.settings.limits)
-        raise _LargePhotoError
+        raise _LargePhotoError("too_many_pixels", "it is large")
 
     def _has_background_work(self) -> bool:
         is_opening = self._watcher is not None and self._watcher.is_opening

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
+from traceback import format_tb
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.image import Encoding
+from fb_marketplace_serving.imaging.canonical import PhotoError
 
 _TIMER_SLACK: Final = 0.001
 """Seconds added to a timer, which may otherwise fire just before its deadline."""
@@ -125,6 +127,9 @@ class Batcher:
             pixels = await photo
         finally:
             self._decoding -= 1
+            del (
+                photo
+            )  # Its exception refers to this frame: a cycle that would hold the bytes of an upload.
         return await self._add(lambda: pixels)
 
     async def _add(self, decode: Decode) -> EncodedPhoto:
@@ -134,7 +139,10 @@ class Batcher:
         self._start()
         if queued in self._queue:
             loop.call_later(self._max_wait + _TIMER_SLACK, self._start)
-        return await queued.result
+        try:
+            return await queued.result
+        finally:
+            del queued  # as in :meth:`encode`
 
     def _start(self) -> None:
         """Start batches on free workers while one is due."""
@@ -202,4 +210,8 @@ def _attempt(decode: Decode) -> NDArray[np.uint8] | Exception:
     try:
         return decode()
     except Exception as error:  # noqa: BLE001 - the request reports it
-        return error
+        if not isinstance(error, PhotoError):
+            error.add_note("".join(format_tb(error.__traceback__)))
+        # The frames of a traceback refer to the batch, which refers to the error. This cycle would hold the
+        # bytes of uploads until the next garbage collection.
+        return error.with_traceback(None)

@@ -1,5 +1,8 @@
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -204,6 +207,30 @@ def test_undecodable_photo_of_a_batch_fails_alone(encode, pool):
     assert [float(answer.embedding[0]) for answer in (first, second, last)] == [1, 2, 4]
     assert (second.batch_size, last.batch_size) == (2, 2)
     assert isinstance(failed, ValueError)
+
+
+@pytest.mark.parametrize("has_worker_per_thread", [False, True])
+def test_rejected_photo_is_freed_at_once(encode, pool, has_worker_per_thread):
+    class NoPhotoError(Exception):
+        def __init__(self):
+            errors.append(weakref.ref(self))
+
+    def decode():
+        raise NoPhotoError
+
+    async def run():
+        batcher = Batcher(encode, pool, has_worker_per_thread=has_worker_per_thread)
+        with contextlib.suppress(NoPhotoError):
+            await batcher.decode_and_encode(decode)
+        await asyncio.sleep(0)
+
+    errors = []
+    gc.disable()
+    try:
+        asyncio.run(run())
+        assert errors[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_photo_does_not_wait_for_a_photo_of_other_threads(encode, pool):
