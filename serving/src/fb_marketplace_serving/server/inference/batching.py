@@ -214,4 +214,8 @@ def _attempt(decode: Decode) -> NDArray[np.uint8] | Exception:
             error.add_note("".join(format_tb(error.__traceback__)))
         # The frames of a traceback refer to the batch, which refers to the error. This cycle would hold the
         # bytes of uploads until the next garbage collection.
-        return error.with_traceback(None)
+        cause: BaseException | None = error
+        while cause is not None:
+            cause.__traceback__ = None
+            cause = cause.__cause__ or cause.__context__
+        return error
