@@ -183,6 +183,7 @@ def compare_clients(
 ) -> None:
     """Print the latency of clients of each engine, in turn, and the ratios of throughputs."""
     rates: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
     waits: dict[str, list[float]] = {}
     with ThreadPoolExecutor(THREADS) as searching, ThreadPoolExecutor(CLIENTS) as clients:
         for turn in range(TURNS + 1):
@@ -196,17 +197,20 @@ def compare_clients(
 
                 if name != REPEATED:
                     parts.text_encoder.clear_cache()
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 seconds = list(clients.map(one, range(CLIENTS * CLIENT_SEARCHES)))
                 if turn:  # The first is a warm-up.
                     rate = len(seconds) / (time.perf_counter() - started)
+                    used = (time.process_time() - used) / len(seconds)
+                    processor.setdefault(name, []).append(used)
                     rates.setdefault(name, []).append(rate)
                     waits.setdefault(name, []).extend(seconds)
     for name, seconds in waits.items():
         print(
             f"  {CLIENTS} clients, {name}: {statistics.median(rates[name]):.0f} searches a second, "
             f"p50 {1000 * statistics.median(seconds):.1f} ms, "
-            f"p99 {1000 * np.quantile(seconds, 0.99):.1f} ms"
+            f"p99 {1000 * np.quantile(seconds, 0.99):.1f} ms, "
+            f"{1000 * statistics.median(processor[name]):.1f} ms of CPU"
         )
     (first, reference), *others = rates.items()
     for name, values in others:
