@@ -102,7 +102,7 @@ bench: $(READY)  ## run the benchmarks against plain implementations
 	@$(DATA_THERE)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-recipe: $(READY)  ## train with three seeds on FB_LAKE and print the metrics (an hour)
+recipe: $(READY)  ## fine-tune with three seeds on FB_LAKE and print the metrics (an hour)
 	$(BIN)/python benchmarks/long/recipe.py
 
 lint: $(READY)  ## check style, types and import contracts

@@ -55,7 +55,7 @@ def main() -> None:
     listings = run["splits"].drop_duplicates("product_id")
     groups = listings.set_index("product_id")["group"]
     photos = run["splits"].dropna(subset="image_id").set_index("image_id")["group"]
-    of_case = pd.concat([groups, photos])
+    groups_and_photos = pd.concat([groups, photos])
     curve: list[Cases] = []
     print(f"validation, mean of seeds {args.seeds}: share of the training groups, accuracies")
     for share in args.shares:
@@ -72,8 +72,8 @@ def main() -> None:
         print(f"  gain of {share:.1%} over the share before:")
         for name, cases in after.items():
             gain = cases - before[name].reindex(cases.index)
-            of_cases = of_case.loc[cases.index].to_numpy()
-            estimate = mean_by_group(gain, of_cases, SAMPLES, CONFIDENCE, 0)
+            case_groups = groups_and_photos.loc[cases.index].to_numpy()
+            estimate = mean_by_group(gain, case_groups, SAMPLES, CONFIDENCE, 0)
             print(f"    {name}: {estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]")
 
 

@@ -39,7 +39,18 @@ class BM25Parameters(Parameters):
 class ProjectionParameters(RetrainedParameters):
     """Fit of the projection of texts and photos into a common space."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"listings": "max_listings"}
+    renamed: ClassVar[Mapping[str, str]] = {"listings": "max_listings"} | dict.fromkeys(
+        [
+            "hidden_dim",
+            "dropout",
+            "learning_rate",
+            "weight_decay",
+            "epochs",
+            "batch_size",
+            "temperature",
+        ],
+        "photo_ridge` and `text_ridge",  # of linear maps, in place of networks
+    )
 
     max_listings: Count
     max_validation_listings: Count

@@ -39,6 +39,10 @@ PHOTOS_PER_BATCH: Final = 4096
 MIN_VARIANCE: Final = 1e-12
 """Variance of a feature that is constant, but for rounding."""
 
+MIN_SCALE: Final = 0.01
+"""Minimum scale of a feature, as a share of the median one. A feature that hardly varies in training may be
+far from its mean in another photo, and would decide alone."""
+
 
 class Projection(NamedTuple):
     """A linear map into the common space, whose outputs are scaled to unit length.
@@ -83,7 +87,8 @@ class Moments(NamedTuple):
 
     Attributes:
         photo_mean: (features,).
-        photo_scale: (features,), the standard deviation of each feature; 1 for a constant one.
+        photo_scale: (features,), the standard deviation of each feature, at least ``MIN_SCALE`` of the
+            median; 1 for a constant one.
         text_mean: (dimension,).
         photos: (features, features), covariance of the scaled features.
         texts: (dimension, dimension), covariance.
@@ -234,7 +239,9 @@ def compute_moments(pairs: Pairs, features: StoredVectors, title_weight: float) 
     squares /= count
     squares -= np.outer(mean, mean)
     variance = squares.diagonal().copy()
-    scale = np.sqrt(np.where(variance > MIN_VARIANCE, variance, 1))
+    varies = variance > MIN_VARIANCE
+    scale = np.sqrt(np.where(varies, variance, 1))
+    scale = np.maximum(scale, MIN_SCALE * np.median(scale[varies])) if varies.any() else scale
     squares /= scale
     squares /= scale[:, np.newaxis]
     return Moments(
@@ -250,17 +257,20 @@ def compute_moments(pairs: Pairs, features: StoredVectors, title_weight: float) 
 def fit_projections(
     moments: Moments, parameters: ProjectionParameters
 ) -> Iterator[tuple[dict[str, float], Projection, Projection]]:
-    """Yield each pair of ``photo_ridge`` and ``text_ridge``, with its maps of texts and of photos."""
+    """Yield each pair of ``photo_ridge`` and ``text_ridge``, with its maps of texts and of photos.
+
+    The largest ridges come first: if small markets do not tell them apart, the first one is selected.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     variances, axes = np.linalg.eigh(moments.texts)
-    for photo_ridge in parameters.photo_ridge:
+    for photo_ridge in sorted(parameters.photo_ridge, reverse=True):
         covariance = moments.photos.copy()
         ridge = max(photo_ridge * np.trace(covariance), MIN_VARIANCE)
         covariance.flat[:: len(covariance) + 1] += ridge
         # Coefficients of the ridge regression of texts on photos.
         regression = cho_solve(cho_factor(covariance, overwrite_a=True), moments.both)
-        for text_ridge in parameters.text_ridge:
+        for text_ridge in sorted(parameters.text_ridge, reverse=True):
             ridge = max(text_ridge * np.trace(moments.texts), MIN_VARIANCE)
             whitening = axes / np.sqrt(variances.clip(0) + ridge)
             whitened = regression @ whitening

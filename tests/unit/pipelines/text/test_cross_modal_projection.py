@@ -86,17 +86,17 @@ def read(trained):
 
 def nearest_things(trained, encoder):
     """The thing with the photo that is nearest to the name of each thing."""
-    of_text, of_photo = read(trained)
-    texts = project(of_text, encoder.encode(list(THINGS)).text_embedding)
+    text_map, photo_map = read(trained)
+    texts = project(text_map, encoder.encode(list(THINGS)).text_embedding)
     places = np.eye(len(THINGS), SIZE, dtype=np.float32)
-    return (texts @ project(of_photo, places).T).argmax(axis=1)
+    return (texts @ project(photo_map, places).T).argmax(axis=1)
 
 
 def test_titles_are_near_photos_of_their_objects(files, encoder, market, projecting):
     trained = train_projection(*files, *market(), projecting)
 
-    of_text, of_photo = read(trained)
-    assert of_text.weight.shape[1] == of_photo.weight.shape[1] == projecting.dimension
+    text_map, photo_map = read(trained)
+    assert text_map.weight.shape[1] == photo_map.weight.shape[1] == projecting.dimension
     assert np.mean(nearest_things(trained, encoder) == np.arange(len(THINGS))) > 0.8
 
 
@@ -117,13 +117,45 @@ def test_best_ridges_on_validation_are_selected(files, encoder, market, projecti
     present = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
     names, own = present["product_id"].unique(), present["product_id"].to_numpy()
     titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist())
-    of_text, of_photo = read(trained)
+    text_map, photo_map = read(trained)
     photos = StoredVectors(features, "image_id", "features")
-    projected = project(of_photo, photos.select(present["image_id"].tolist()))
-    similar = project(of_text, titles.text_embedding) @ projected.T
+    projected = project(photo_map, photos.select(present["image_id"].tolist()))
+    similar = project(text_map, titles.text_embedding) @ projected.T
     first = np.argsort(-similar, axis=1)[:, :10]
     recall = np.mean([name in own[rows] for name, rows in zip(names, first, strict=True)])
     assert recall == pytest.approx(ridges["recall_at_10"].max())
+
+
+def test_largest_ridges_are_selected_if_all_are_equal(files, market, projecting):
+    values = projecting.model_copy(
+        update={"photo_ridge": (0.01, 0.02, 0.04), "text_ridge": (0.01, 0.02)}
+    )
+    texts, features, products, splits = market()
+    few = splits[splits["split"] == "train"]
+    few = pd.concat([few, splits[splits["split"] == "validation"].head(2)])
+
+    trained = train_projection(*files, texts, features, products, few, values)
+
+    one_pair = values.model_copy(update={"photo_ridge": (0.04,), "text_ridge": (0.02,)})
+    largest = train_projection(*files, texts, features, products, few, one_pair)
+    assert set(trained.ridges["recall_at_10"]) == {1.0}
+    assert trained.photo_projection == largest.photo_projection
+
+
+def test_feature_that_hardly_varies_does_not_decide():
+    pairs = Pairs(
+        np.zeros((7, 3, 4), np.float32), [str(number) for number in range(7)], np.arange(8)
+    )
+    matrix = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    matrix[:, 0] = [3e-4, 0, 0, 0, 0, 0, 0]
+
+    class Photos:
+        def select(self, ids):
+            return matrix[[int(name) for name in ids]]
+
+    moments = compute_moments(pairs, Photos(), 0.5)
+
+    assert moments.photo_scale[0] == pytest.approx(0.01 * np.median(moments.photo_scale))
 
 
 def test_scale_and_shift_of_features_do_not_matter(files, market, projecting):
@@ -192,12 +224,12 @@ def test_moments_are_those_of_all_pairs_in_any_batches(market, monkeypatch):
     moments = compute_moments(pairs, stored_features, 0.5)
 
     listing = np.repeat(np.arange(len(counts)), counts)
-    of_photo = np.repeat(stored_features.select(pairs.image_ids).astype(float), 4, axis=0)
+    photo_map = np.repeat(stored_features.select(pairs.image_ids).astype(float), 4, axis=0)
     # The title counts twice.
-    of_text = texts[listing][:, [0, 0, 1, 2]].reshape(-1, 5).astype(float)
-    scaled = (of_photo - of_photo.mean(axis=0)) / of_photo.std(axis=0)
-    centred = of_text - of_text.mean(axis=0)
-    np.testing.assert_allclose(moments.photo_mean, of_photo.mean(axis=0), rtol=1e-6)
+    text_map = texts[listing][:, [0, 0, 1, 2]].reshape(-1, 5).astype(float)
+    scaled = (photo_map - photo_map.mean(axis=0)) / photo_map.std(axis=0)
+    centred = text_map - text_map.mean(axis=0)
+    np.testing.assert_allclose(moments.photo_mean, photo_map.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(moments.photos, scaled.T @ scaled / len(scaled), atol=1e-4)
     np.testing.assert_allclose(moments.texts, centred.T @ centred / len(scaled), atol=1e-6)
     np.testing.assert_allclose(moments.both, scaled.T @ centred / len(scaled), atol=1e-5)
@@ -227,11 +259,11 @@ def test_directions_are_canonical_correlations(market, projecting):
         }
     )
 
-    ((_, of_text, of_photo),) = fit_projections(compute_moments(pairs, Photos(), 0.5), values)
+    ((_, text_map, photo_map),) = fit_projections(compute_moments(pairs, Photos(), 0.5), values)
 
     one, other = (
         vectors.astype(np.float32) @ item.weight + item.bias
-        for vectors, item in ((texts, of_text), (photos, of_photo))
+        for vectors, item in ((texts, text_map), (photos, photo_map))
     )
     bases = [np.linalg.qr(part - part.mean(axis=0))[0] for part in (texts, photos)]
     expected = np.linalg.svd(bases[0].T @ bases[1])[1][:3]
@@ -268,15 +300,15 @@ def test_recall_is_share_of_titles_with_photo_in_top_10():
     photos = random.normal(size=(starts[-1], 7)).astype(np.float32)
     texts = random.normal(size=(30, 3, 6)).astype(np.float32)
     pairs = Pairs(texts, [""] * len(photos), starts)
-    of_text, of_photo = projection(random), projection(random, size=7)
+    text_map, photo_map = projection(random), projection(random, size=7)
 
-    similar = project(of_text, pairs.texts[:, 0]) @ project(of_photo, photos).T
+    similar = project(text_map, pairs.texts[:, 0]) @ project(photo_map, photos).T
     hits = [
         set(np.argsort(-similar[row])[:10]) & set(range(starts[row], starts[row + 1]))
         for row in range(30)
     ]
 
-    recall = recall_at_10(of_text, of_photo, pairs, photos)
+    recall = recall_at_10(text_map, photo_map, pairs, photos)
     assert 0 < recall < 1
     assert recall == np.mean([bool(item) for item in hits])
 

@@ -52,8 +52,9 @@ def extract_block_features(
     stage = stage_digest(
         f"{config.num_blocks} blocks {config.gem_p}", REVISION, libraries=LIBRARIES
     )
-    # Without the file's metadata: it has the code revision, and features do not depend on that.
-    weights = sha256(save(load(content)))
+    # Without the head, which often changes alone, and the file's metadata with the code revision.
+    trunk = {name: value for name, value in load(content).items() if name.startswith("trunk.")}
+    weights = sha256(save(trunk))
     network_key = make_key(weights, parameters.backbone, get_backbone(parameters).side, stage)
     if second := second_backbone(parameters):
         side = get_backbone(second).side

@@ -113,15 +113,25 @@ def test_block_features_depend_on_libraries(
 
 
 @pytest.mark.parametrize(
-    ("shift", "card", "anew"), [(0.0, {"code_revision": "another"}, False), (0.1, None, True)]
+    ("part", "shift", "card", "anew"),
+    [
+        ("trunk.", 0.0, {"code_revision": "another"}, False),
+        ("trunk.", 0.1, None, True),
+        ("head.fc.", 0.1, None, False),
+    ],
 )
-def test_block_features_depend_on_weights_not_card(
-    marketplace, model, base_recipe, shift, card, anew
+def test_block_features_depend_on_the_weights_of_the_trunk_only(
+    marketplace, model, base_recipe, part, shift, card, anew
 ):
     class Other:
         def read(self):
             weights = load(model.read())
-            weights["head.fc.bias"] += shift
+            name = next(
+                name
+                for name in weights
+                if name.startswith(part) and weights[name].is_floating_point()
+            )
+            weights[name] = weights[name] + shift
             return save(weights, card)
 
     before = keys_of(marketplace.images, model, base_recipe)
