@@ -87,7 +87,7 @@ def load_booster(data: bytes, features: tuple[str, ...]) -> Any:
         features: the expected names of its features.
 
     Raises:
-        RankerError: it is not a LightGBM model, or it has other features.
+        RankerError: it is not a LightGBM model, or it has other features or several outputs.
     """
     lightgbm = _import_lightgbm()
     # With a truncated model, LightGBM reads memory out of bounds or ends the process.
@@ -107,43 +107,67 @@ def load_booster(data: bytes, features: tuple[str, ...]) -> Any:
             f"found a model with the features {', '.join(names)}; expected {', '.join(features)}. Rerun "
             "`kedro run --pipeline=ranking`."
         )
+    # With several outputs, LightGBM would write beyond the buffer of predict().
+    if (outputs := booster.num_model_per_iteration()) != 1:
+        raise RankerError(
+            f"found a model with {outputs:,} outputs per row; expected one. Train it with an objective of "
+            "one output, as `kedro run --pipeline=ranking` does."
+        )
     return booster
 
 
 def predict(booster: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Predict rows on one thread.
 
-    Calls LightGBM's C API. For a few rows, ``Booster.predict`` itself takes half of the time.
+    Calls LightGBM's C API. For a few rows, ``Booster.predict`` itself takes half of the time. It is called
+    if a version of LightGBM lacks the private names.
 
     Args:
-        booster: a ``lightgbm.Booster``.
+        booster: a ``lightgbm.Booster`` with one output, from :func:`load_booster`.
         rows: float64, (rows, features).
 
     Returns:
         float64, (rows,).
+
+    Raises:
+        RankerError: LightGBM rejects the rows, as those of another width.
     """
     if not len(rows):
         return np.empty(0)
-    library = importlib.import_module("lightgbm.basic")
+    basic = importlib.import_module("lightgbm.basic")
     rows = np.ascontiguousarray(rows, np.float64)
-    predictions, count = np.empty(len(rows)), ctypes.c_int64()
-    status = library._LIB.LGBM_BoosterPredictForMat(
-        booster._handle,
+    height, width = rows.shape
+    try:
+        # Private names of LightGBM 4.7.0; another version may lack them.
+        handle, library = booster._handle, basic._LIB
+        number_type, prediction_type = basic._C_API_DTYPE_FLOAT64, basic._C_API_PREDICT_NORMAL
+    except AttributeError:
+        return np.asarray(booster.predict(rows, num_threads=1), np.float64)
+    predictions, count = np.empty(height), ctypes.c_int64()
+    status = library.LGBM_BoosterPredictForMat(
+        handle,
         ctypes.c_void_p(rows.ctypes.data),
-        library._C_API_DTYPE_FLOAT64,
-        *rows.shape,
+        number_type,
+        height,
+        width,
         _IS_ROW_MAJOR,
-        library._C_API_PREDICT_NORMAL,
+        prediction_type,
         0,
         _ALL_ITERATIONS,
         b"num_threads=1",
         ctypes.byref(count),
         ctypes.c_void_p(predictions.ctypes.data),
     )
-    if status or count.value != len(rows):
+    if status:
+        reason = library.LGBM_GetLastError().decode(errors="replace").partition("\n")[0]
         raise RankerError(
-            f"found {count.value:,} predictions of LightGBM for {len(rows):,} rows of {rows.shape[1]} "
-            f"features ({library._LIB.LGBM_GetLastError()!r}); expected one for each row"
+            f"found {height:,} rows of {width:,} features that LightGBM rejects ({reason}); expected the "
+            f"{booster.num_feature():,} features of the model. Rerun `kedro run --pipeline=ranking`."
+        )
+    if count.value != height:
+        raise RankerError(
+            f"found {count.value:,} predictions of LightGBM for {height:,} rows; expected one for each "
+            "row. Install the version of LightGBM in serving/requirements.lock."
         )
     return predictions
 

@@ -1,5 +1,7 @@
 import importlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import lightgbm
 import numpy as np
@@ -125,5 +127,35 @@ def test_predictions_equal_those_of_lightgbm(ranker_model):
 
 
 def test_rows_of_other_width_are_rejected(ranker_model):
-    with pytest.raises(RankerError, match="3 features"):
+    with pytest.raises(RankerError, match=rf"3 features .*expected the {len(FEATURES)} features"):
         predict(load_booster(ranker_model, FEATURES), np.zeros((2, 3)))
+
+
+def test_model_of_several_outputs_is_rejected():
+    random = np.random.default_rng(0)
+    rows, classes = random.normal(size=(300, len(FEATURES))), random.integers(0, 3, 300)
+    data = lightgbm.Dataset(rows, classes, feature_name=list(FEATURES))
+    settings = {"objective": "multiclass", "num_class": 3, "verbose": -1, "num_threads": 1}
+    model = lightgbm.train(settings, data, 1).model_to_string().encode()
+
+    with pytest.raises(RankerError, match=r"3 outputs per row; expected one\. Train it"):
+        load_booster(model, FEATURES)
+
+
+@pytest.mark.parametrize("missing", ["_LIB", "_C_API_DTYPE_FLOAT64", "_C_API_PREDICT_NORMAL"])
+def test_predictions_without_private_name_of_lightgbm_are_equal(ranker_model, monkeypatch, missing):
+    booster = load_booster(ranker_model, FEATURES)
+    rows = np.random.default_rng(5).normal(size=(50, len(FEATURES)))
+    names = {name: value for name, value in vars(lightgbm.basic).items() if name != missing}
+    monkeypatch.setitem(sys.modules, "lightgbm.basic", SimpleNamespace(**names))
+
+    np.testing.assert_array_equal(predict(booster, rows), booster.predict(rows))
+
+
+def test_predictions_without_handle_of_booster_are_equal(ranker_model):
+    booster = load_booster(ranker_model, FEATURES)
+    rows = np.random.default_rng(5).normal(size=(50, len(FEATURES)))
+
+    result = predict(SimpleNamespace(predict=booster.predict), rows)
+
+    np.testing.assert_array_equal(result, booster.predict(rows))
