@@ -228,7 +228,24 @@ class Index:
         k: int,
         filter: ArrayLike | Set[int] | None = None,  # noqa: A002
     ) -> Rows:
-        """Return the rows of :meth:`search` for one query, without their distances: int64, (k,)."""
+        """Return the rows of :meth:`search` for one query, without their distances, in half the time.
+
+        Args:
+            query: float32, (dimension,).
+            k: number of rows, at least one.
+            filter: see :meth:`search`.
+
+        Returns:
+            int64, (k,), nearest first; fewer if the index has fewer rows, or the filter passes fewer.
+
+        Raises:
+            ValueError: there are several queries; or see :meth:`search`.
+        """
+        if query.ndim != 1:
+            raise ValueError(
+                f"found a query of shape {query.shape}; expected ({self.dimension},). Use search() for "
+                "several queries."
+            )
         queries, allowed = self._validated(query, k, filter)
         return nearest_rows(self.source, queries, k, allowed)
 
@@ -268,6 +285,10 @@ class Index:
 
         Returns:
             float32, (rows,).
+
+        Raises:
+            ValueError: the query has another dimension.
+            IndexError: a row does not exist.
         """
         return inner_products(self.source, query, rows)
 

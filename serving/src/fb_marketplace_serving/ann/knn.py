@@ -195,6 +195,10 @@ def exact_distances(source: CandidateSource, query: NDArray[np.float32], rows: R
 
     Returns:
         float32, (rows,).
+
+    Raises:
+        ValueError: the query has another dimension.
+        IndexError: a row does not exist.
     """
     return _compare(untyped_faiss().fvec_L2sqr_by_idx, source, query, rows)
 
@@ -207,7 +211,19 @@ def inner_products(source: CandidateSource, query: NDArray[np.float32], rows: Ro
 def _compare(
     function: Any, source: CandidateSource, query: NDArray[np.float32], rows: Rows
 ) -> Distances:
-    """Compare a query and some rows with a function of FAISS, which reads the vectors in place."""
+    """Compare a query and some rows with a function of FAISS, which reads the vectors in place.
+
+    FAISS checks no bounds.
+    """
+    if query.size != source.dimension:
+        raise ValueError(
+            f"found a query of {query.size:,} numbers; expected the dimension of the vectors, "
+            f"{source.dimension:,}"
+        )
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(source)):
+        raise IndexError(
+            f"found rows {rows.min():,} to {rows.max():,}; expected 0 to {len(source) - 1:,}"
+        )
     swig_ptr = untyped_faiss().swig_ptr
     query = np.ascontiguousarray(query, np.float32)
     values = np.empty(len(rows), np.float32)

@@ -13,6 +13,7 @@ import pytest
 from fb_marketplace_serving.ann.build import build_index, flat_index
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index, IndexMismatchError
+from fb_marketplace_serving.ann.knn import exact_distances
 from fb_marketplace_serving.storage.private_file import PrivateFile, release_pages
 
 
@@ -73,6 +74,28 @@ def test_cosines_equal_dot_products(index, vectors):
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, vectors[rows] @ vectors[3], atol=1e-6)
     assert index.cosines(vectors[3], np.empty(0, np.int64)).shape == (0,)
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_cosines_of_query_of_other_dimension_are_rejected(index, size):
+    with pytest.raises(ValueError, match="16"):
+        index.cosines(np.zeros(size, np.float32), np.array([7, 3]))
+
+
+@pytest.mark.parametrize("row", [-1, 200, 1 << 40])
+def test_cosines_of_row_that_does_not_exist_are_rejected(index, vectors, row):
+    with pytest.raises(IndexError, match="expected 0 to 199"):
+        index.cosines(vectors[3], np.array([7, row]))
+
+
+def test_distances_to_row_that_does_not_exist_are_rejected(index, vectors):
+    with pytest.raises(IndexError, match="expected 0 to 199"):
+        exact_distances(index.source, vectors[:1], np.array([-1, 7]))
+
+
+def test_distances_of_query_of_other_dimension_are_rejected(index, vectors):
+    with pytest.raises(ValueError, match="16"):
+        exact_distances(index.source, vectors[:1, :15], np.array([7]))
 
 
 def test_vectors_returns_stored_vectors(index, vectors):
@@ -328,3 +351,35 @@ def test_nearest_rows_are_those_of_search(kind):
             for mask in (None, random.random(600) < 0.3, np.zeros(600, np.bool_)):
                 rows = index.nearest(query, k, mask)
                 np.testing.assert_array_equal(rows, index.search(query, k, mask).rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nearest_rows_of_a_mapped_index_are_those_of_search(kind, matrix, queries, tmp_path):
+    ids = [f"{row:05}" for row in range(len(matrix))]
+    index = Index(build_index(kind, flat_index([matrix])), ids, ids)
+    content, id_content = index.to_bytes()
+    mapped = Index.from_bytes(PrivateFile.from_blocks([content], tmp_path), id_content, tmp_path)
+
+    for query in queries[:10]:
+        expected = index.search(query, 25).rows
+        np.testing.assert_array_equal(mapped.nearest(query, 25), expected)
+
+
+def test_nearest_of_one_vector_is_its_row(vectors):
+    single = Index.build_flat(vectors[:1], ["a"], ["p"])
+
+    for k in (1, 20):
+        assert single.nearest(vectors[5], k).tolist() == [0]
+        assert single.nearest(vectors[5], k, np.array([False])).tolist() == []
+
+
+def test_nearest_of_empty_index_is_nothing():
+    empty = Index.build_flat(np.empty((0, 4), np.float32), [], [])
+
+    assert empty.nearest(np.zeros(4, np.float32), 5).shape == (0,)
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (2, 16), ()])
+def test_nearest_of_several_queries_is_rejected(index, shape):
+    with pytest.raises(ValueError, match=r"expected \(16,\)"):
+        index.nearest(np.zeros(shape, np.float32), 1)

@@ -46,6 +46,20 @@ def test_search_returns_nearest_rows(index, matrix, queries, k):
         np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
 
 
+def test_nearest_rows_are_those_of_search(index, queries):
+    mask = np.random.default_rng(4).random(COUNT) < 0.3
+    for query in queries[:20]:
+        for keep in (None, mask):
+            expected = index.search(query, 10, keep).rows
+            np.testing.assert_array_equal(index.nearest(query, 10, keep), expected)
+
+
+@pytest.mark.parametrize("row", [-1, COUNT])
+def test_cosines_of_row_that_does_not_exist_are_rejected(index, queries, row):
+    with pytest.raises(IndexError, match="expected 0 to"):
+        index.cosines(queries[0], np.array([0, row]))
+
+
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
 def test_filtered_search_has_all_nearest_rows(index, matrix, queries, share, monkeypatch):
     monkeypatch.setattr(vector_table, "EXACT_ROWS", 20)
