@@ -7,8 +7,9 @@ filters, by photo, and by photo and words; predictions, similar photos, photos, 
 listings, clicks, large photos and damaged ones. Every ten seconds, when all have their responses, prints
 the memory of the server with its decoder of large photos, its open files and its threads.
 
-Ends with status 1 if a request has an unexpected response, or if after the first two minutes the memory
-grows by more than a tenth, or the number of open files or threads changes.
+Ends with status 1 if a request has an unexpected response, also one that prepares the others; or if after
+two minutes of warm-up the number of open files or threads changes, or the median memory of the last minute
+is more than a tenth above that of the first.
 """
 
 import argparse
@@ -18,14 +19,16 @@ import itertools
 import json
 import os
 import random
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 import psutil
@@ -40,6 +43,7 @@ CLIENTS: Final = 4
 PHOTOS: Final = 50
 SAMPLE_SECONDS: Final = 10
 WARM_UP_SECONDS: Final = 120
+SAMPLES_PER_MINUTE: Final = 60 // SAMPLE_SECONDS
 MAX_GROWTH: Final = 0.1
 LARGE_SIZE: Final = (4800, 3600)
 SETTLE_SECONDS: Final = 0.2
@@ -47,15 +51,17 @@ SETTLE_SECONDS: Final = 0.2
 
 
 class Request(NamedTuple):
-    """A request, and the status of its response."""
+    """A request, the expected status of its response, and the request that follows from its body."""
 
     method: str
     path: str
     body: bytes = b""
     content_type: str = ""
     status: int = 200
+    follow_up: Callable[[bytes], "Request"] | None = None
 
 
+Counts = Counter[tuple[str, int, bool]]
 Kind = tuple[str, Callable[[], Request]]
 
 
@@ -88,7 +94,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as events,
         running(serve_command(lake), FB_FEEDBACK_DIR=events) as (port, process),
     ):
-        kinds, counts = make_kinds(port, listings), Counter[tuple[str, int, bool]]()
+        counts = Counts()
+        kinds = make_kinds(port, listings, counts)
         samples = list(soak(port, process, kinds, counts, options.seconds, options.rate))
     for (kind, status, is_expected), count in sorted(counts.items()):
         print(f"{kind}: {count:,} with status {status}{'' if is_expected else ', unexpected'}")
@@ -99,7 +106,7 @@ def soak(
     port: int,
     process: psutil.Process,
     kinds: list[Kind],
-    counts: Counter[tuple[str, int, bool]],
+    counts: Counts,
     seconds: float,
     rate: float,
 ) -> Iterator[Sample]:
@@ -121,7 +128,7 @@ def soak(
                 time.sleep(max(0.0, started + sent / rate - time.monotonic()))
                 kind, make = kinds[sent % len(kinds)]
                 request = make()
-                pending.append((kind, request, pool.submit(send, port, request)))
+                pending.append((kind, request, pool.submit(send_all, port, request)))
                 sent += 1
             for kind, request, future in pending:
                 status = future.result().status
@@ -136,9 +143,17 @@ def soak(
             yield sample
 
 
-def count_unexpected(counts: Counter[tuple[str, int, bool]]) -> int:
+def count_unexpected(counts: Counts) -> int:
     """Return the number of unexpected responses."""
     return sum(count for (_, _, is_expected), count in counts.items() if not is_expected)
+
+
+def send_all(port: int, request: Request) -> Response:
+    """Send a request and those that follow; return the last response, or the first with another status."""
+    response = send(port, request)
+    if request.follow_up is None or response.status != request.status:
+        return response
+    return send_all(port, request.follow_up(response.body))
 
 
 def send(port: int, request: Request) -> Response:
@@ -157,28 +172,38 @@ def send(port: int, request: Request) -> Response:
         connection.close()
 
 
-def make_kinds(port: int, listings: list[Listing]) -> list[Kind]:
-    """Return functions that make requests, by kind. Not thread-safe."""
+def make_kinds(port: int, listings: list[Listing], counts: Counts) -> list[Kind]:
+    """Return functions that make requests, by kind. Not thread-safe.
+
+    Args:
+        port: of the server, which is asked for photos.
+        listings: of the release.
+        counts: of responses; is changed.
+    """
+
+    def prepare(request: Request) -> bytes:
+        """Return the body of a response; empty, and counted, if it is unexpected."""
+        response = send(port, request)
+        is_expected = response.status == request.status
+        counts["preparation", response.status, is_expected] += 1
+        return response.body if is_expected else b""
+
     texts = itertools.cycle([" ".join(words(listing.title)[:3]) for listing in listings])
     ids = itertools.cycle([listing.product_id for listing in listings])
-    hits = [
-        hit["image_id"]
-        for text in itertools.islice(texts, PHOTOS)
-        for hit in search(port, text)["hits"][:1]
-        if hit["image_id"]
-    ]
-    images = itertools.cycle(sorted(set(hits)))
-    photos = itertools.cycle([send(port, image(name, 1024)).body for name in sorted(set(hits))])
+    found = [prepare(query(text)) for text in itertools.islice(texts, PHOTOS)]
+    hits = [hit for body in found if body for hit in json.loads(body)["hits"][:1]]
+    names = sorted({hit["image_id"] for hit in hits if hit["image_id"]})
+    contents = {name: content for name in names if (content := prepare(image(name, 1024)))}
+    if not contents:
+        raise SystemExit(
+            f"found no photo in {PHOTOS} searches ({count_unexpected(counts)} unexpected responses); "
+            "expected a release with photos. Rerun `kedro run` for FB_LAKE."
+        )
+    images, photos = itertools.cycle(contents), itertools.cycle(contents.values())
     large = io.BytesIO()
     Image.effect_noise((480, 360), 60).resize(LARGE_SIZE).convert("RGB").save(
         large, "JPEG", quality=50
     )
-
-    def click() -> Request:
-        answer = search(port, next(texts))
-        product = answer["hits"][0]["product_id"] if answer["hits"] else next(ids)
-        content = {"search_id": answer["search_id"], "product_id": product}
-        return Request("POST", "/clicks", json.dumps(content).encode(), "application/json")
 
     return [
         ("search", lambda: query(next(texts))),
@@ -190,16 +215,18 @@ def make_kinds(port: int, listings: list[Listing]) -> list[Kind]:
         ("image", lambda: image(next(images), random.choice([256, 1024]))),
         ("suggestions", lambda: Request("GET", f"/suggest?q={quote(next(texts)[:5])}")),
         ("product", lambda: Request("GET", f"/products/{quote(next(ids), safe='')}")),
-        ("click", click),
+        ("click", lambda: query(next(texts))._replace(follow_up=partial(click, next(ids)))),
         ("large photo", lambda: upload("/predict/image", large.getvalue())),
         ("damaged photo", lambda: upload("/predict/image", halve(next(photos)), status=422)),
     ]
 
 
-def search(port: int, text: str) -> dict[str, Any]:
-    """Search for a text."""
-    answer: dict[str, Any] = json.loads(send(port, query(text)).body)
-    return answer
+def click(product: str, found: bytes) -> Request:
+    """Return a click on the first hit of a search, or on a product if there is none."""
+    answer = json.loads(found)
+    product = answer["hits"][0]["product_id"] if answer["hits"] else product
+    content = {"search_id": answer["search_id"], "product_id": product}
+    return Request("POST", "/clicks", json.dumps(content).encode(), "application/json")
 
 
 def query(text: str, **parameters: object) -> Request:
@@ -233,16 +260,22 @@ def take_sample(process: psutil.Process, seconds: float) -> Sample:
 
 
 def judge(samples: list[Sample], unexpected: int) -> int:
-    """Print a summary after the first two minutes, and return the exit status."""
+    """Print a summary after the warm-up, and return the exit status."""
     later = [sample for sample in samples if sample.seconds >= WARM_UP_SECONDS]
-    if not later:
-        raise SystemExit(f"soaked for less than {WARM_UP_SECONDS} s; expected more --seconds")
-    growth = max(sample.megabytes for sample in later) / later[0].megabytes - 1
+    if len(later) < 2 * SAMPLES_PER_MINUTE:
+        raise SystemExit(
+            f"found {len(later)} samples after {WARM_UP_SECONDS} s; expected {2 * SAMPLES_PER_MINUTE}, for "
+            f"two minutes. Use --seconds={WARM_UP_SECONDS + 120} or more."
+        )
+    memory = [sample.megabytes for sample in later]
+    first, last = memory[:SAMPLES_PER_MINUTE], memory[-SAMPLES_PER_MINUTE:]
+    before, after = statistics.median(first), statistics.median(last)
+    growth = after / before - 1
     files, threads = ({getattr(s, name) for s in later} for name in ("files", "threads"))
     print(
-        f"after {later[0].seconds:.0f} s: {later[0].megabytes:.0f} MB, at most {growth:+.1%} until "
-        f"{later[-1].seconds:.0f} s; open files {sorted(files)}; threads {sorted(threads)}; "
-        f"{unexpected} unexpected responses"
+        f"after {later[0].seconds:.0f} s: medians of {before:.0f} MB in the first minute and "
+        f"{after:.0f} MB in the last ({growth:+.1%}), at most {max(memory):.0f} MB; open files "
+        f"{sorted(files)}; threads {sorted(threads)}; {unexpected} unexpected responses"
     )
     return int(growth > MAX_GROWTH or len(files) > 1 or len(threads) > 1 or unexpected > 0)
 
