@@ -50,11 +50,12 @@ class LoadedRelease:
         """
         batcher = None
         if release.encoder:
+            workers = min(settings.num_encoder_workers, cores())
             batcher = Batcher(
                 release.encoder.encode_stretched,
                 executor,
-                workers=settings.num_encoder_workers,
-                has_worker_per_thread=settings.num_encoder_workers >= cores(),
+                workers=workers,
+                has_worker_per_thread=workers >= cores(),
                 max_batch=settings.max_batch,
                 max_wait=settings.batch_wait_ms / 1000,
             )

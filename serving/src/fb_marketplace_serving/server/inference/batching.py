@@ -5,7 +5,9 @@ batches, of up to ``max_batch`` photos. If a worker is free, a photo waits only 
 decoded, for at most ``max_wait`` seconds.
 
 By default there is a worker for each thread. Then photos wait only for a worker, which decodes and encodes
-them: to change threads in between would cost half a millisecond.
+them: to change threads in between would cost half a millisecond. The worker takes each photo of its batch
+from the queue when it can decode it, so that no undecoded photo waits for a slow one while another worker
+is free.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
-from traceback import format_tb
+from traceback import format_exception
 from typing import Final
 
 import numpy as np
@@ -25,6 +27,9 @@ from fb_marketplace_serving.imaging.canonical import PhotoError
 
 _TIMER_SLACK: Final = 0.001
 """Seconds added to a timer, which may otherwise fire just before its deadline."""
+
+_MAX_DECODE_SECONDS: Final = 0.02
+"""A worker that has decoded for so long takes no further photo: those that it has decoded wait for it."""
 
 Encode = Callable[[NDArray[np.uint8]], Encoding]
 Decode = Callable[[], NDArray[np.uint8]]
@@ -57,7 +62,7 @@ class _QueuedPhoto:
 
 
 class Batcher:
-    """Queue of photos for an encoder. Everything except the encoding runs on the event loop."""
+    """Queue of photos for an encoder. Decoding and encoding run on threads, the rest on the event loop."""
 
     def __init__(
         self,
@@ -73,9 +78,9 @@ class Batcher:
 
         Args:
             encode: thread-safe encoder of stretched photos, uint8 (n, 256, 256, 3).
-            executor: runs the encoder.
+            executor: decodes and encodes.
             workers: batches encoded in parallel.
-            has_worker_per_thread: whether there are as many workers as the executor has threads.
+            has_worker_per_thread: whether there are at least as many workers as the executor has threads.
             max_batch: maximum photos in a batch.
             max_wait: seconds that a photo waits for photos that are being decoded.
         """
@@ -106,7 +111,8 @@ class Batcher:
             decode: thread-safe; returns uint8, (256, 256, 3).
 
         Raises:
-            Exception: the error of decoding or encoding.
+            RuntimeError: the encoder failed.
+            Exception: the error of decoding.
         """
         if self._has_worker_per_thread:
             return await self._add(decode)
@@ -120,16 +126,16 @@ class Batcher:
             photo: resolves to uint8, (256, 256, 3).
 
         Raises:
-            Exception: the error of decoding or encoding.
+            RuntimeError: the encoder failed.
+            Exception: the error of decoding.
         """
         self._decoding += 1
         try:
             pixels = await photo
         finally:
             self._decoding -= 1
-            del (
-                photo
-            )  # Its exception refers to this frame: a cycle that would hold the bytes of an upload.
+            # Its exception refers to this frame: a cycle that would hold the bytes of an upload.
+            del photo
         return await self._add(lambda: pixels)
 
     async def _add(self, decode: Decode) -> EncodedPhoto:
@@ -137,7 +143,7 @@ class Batcher:
         queued = _QueuedPhoto(decode, loop.create_future(), perf_counter())
         self._queue.append(queued)
         self._start()
-        if queued in self._queue:
+        if self._max_wait and queued in self._queue:
             loop.call_later(self._max_wait + _TIMER_SLACK, self._start)
         try:
             return await queued.result
@@ -158,64 +164,107 @@ class Batcher:
     def _is_due(self) -> bool:
         if not self._queue:
             return False
-        enough = len(self._queue) >= self._max_batch or not self._decoding
+        # With a worker per thread, threads remove photos too: then the queue may be empty by now.
+        enough = not self._max_wait or len(self._queue) >= self._max_batch or not self._decoding
         return enough or perf_counter() - self._queue[0].queued_at >= self._max_wait
 
     def _next_batch(self) -> list[_QueuedPhoto]:
-        """Remove the next batch from the queue. Free workers share the queue evenly, so none is idle."""
-        size = min(self._max_batch, -(-len(self._queue) // self._free))
-        batch = [self._queue.popleft() for _ in range(size)]
-        # Requests that timed out are not encoded.
-        return [photo for photo in batch if not photo.result.done()]
+        """Remove the next batch from the queue.
+
+        Free workers share decoded photos evenly. A worker that decodes gets its first photo only.
+        """
+        share = -(-len(self._queue) // self._free)
+        size = 1 if self._has_worker_per_thread else min(self._max_batch, share)
+        return [photo for _ in range(size) if (photo := self._next_photo())]
+
+    def _next_photo(self) -> _QueuedPhoto | None:
+        """Remove the next photo from the queue; skip requests that timed out. Thread-safe."""
+        try:
+            while (photo := self._queue.popleft()).result.done():
+                pass
+        except IndexError:
+            return None
+        return photo
 
     async def _run(self, batch: list[_QueuedPhoto]) -> None:
-        run = asyncio.get_running_loop().run_in_executor
-        outcomes: list[EncodedPhoto | Exception]
+        loop = asyncio.get_running_loop()
         try:
-            outcomes = await run(self._executor, self._decode_and_encode, batch)
+            outcomes = await loop.run_in_executor(
+                self._executor, self._decode_and_encode, batch, loop
+            )
+            for photo, encoded in outcomes:
+                if not photo.result.done():
+                    photo.result.set_result(encoded)
         except Exception as error:  # noqa: BLE001 - each request reports it
-            outcomes = [error] * len(batch)
+            _detach(error)
+            for photo in batch:
+                # Requests raise their errors, which adds their frames: each needs its own.
+                failure = RuntimeError(f"the photos of a batch cannot be encoded: {error!r}")
+                failure.__notes__ = list(getattr(error, "__notes__", ()))
+                _fail(photo, failure)
         finally:
             self._free += 1
             self._start()
-        for photo, outcome in zip(batch, outcomes, strict=True):
-            if photo.result.done():
-                continue
-            if isinstance(outcome, Exception):
-                photo.result.set_exception(outcome)
-            else:
-                photo.result.set_result(outcome)
 
-    def _decode_and_encode(self, batch: list[_QueuedPhoto]) -> list[EncodedPhoto | Exception]:
-        """Return the outcome of each photo of a batch. A photo that cannot be decoded fails alone."""
-        begun = perf_counter()
-        attempts = [_attempt(photo.decode) for photo in batch]
+    def _decode_and_encode(
+        self, batch: list[_QueuedPhoto], loop: asyncio.AbstractEventLoop
+    ) -> list[tuple[_QueuedPhoto, EncodedPhoto]]:
+        """Encode the photos of a batch. A photo that cannot be decoded fails alone, and at once."""
+        decoded: list[tuple[_QueuedPhoto, NDArray[np.uint8], float]] = []
+        for photo in self._photos(batch):
+            begun = perf_counter()
+            try:
+                decoded.append((photo, photo.decode(), begun - photo.queued_at))
+            except Exception as error:  # noqa: BLE001 - the request reports it
+                _detach(error)
+                loop.call_soon_threadsafe(_fail, photo, error)
+        decoded = [entry for entry in decoded if not entry[0].result.done()]
+        if not decoded:
+            return []
         started = perf_counter()
-        pixels = [attempt for attempt in attempts if not isinstance(attempt, Exception)]
-        encodings: Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]] = iter(())
-        if pixels:
-            # np.stack would copy a single photo.
-            stacked = np.stack(pixels) if len(pixels) > 1 else pixels[0][np.newaxis]
-            encodings = zip(*self._encode(stacked), strict=True)
+        pixels = [entry[1] for entry in decoded]
+        # np.stack would copy a single photo.
+        stacked = np.stack(pixels) if len(pixels) > 1 else pixels[0][np.newaxis]
+        encodings = zip(*self._encode(stacked), strict=True)
         seconds = perf_counter() - started
         return [
-            attempt
-            if isinstance(attempt, Exception)
-            else EncodedPhoto(*next(encodings), begun - photo.queued_at, seconds, len(pixels))
-            for photo, attempt in zip(batch, attempts, strict=True)
+            (photo, EncodedPhoto(*encoding, waited, seconds, len(decoded)))
+            for (photo, _, waited), encoding in zip(decoded, encodings, strict=True)
         ]
 
+    def _photos(self, batch: list[_QueuedPhoto]) -> Iterator[_QueuedPhoto]:
+        """Yield the photos of a batch whose requests still wait. Undecoded photos are added one by one."""
+        begun = perf_counter()
+        for photo in batch:  # A photo that is added is yielded next.
+            if not photo.result.done():
+                yield photo
+            if (
+                self._has_worker_per_thread
+                and len(batch) < self._max_batch
+                and perf_counter() - begun < _MAX_DECODE_SECONDS
+                and (following := self._next_photo())
+            ):
+                batch.append(following)
 
-def _attempt(decode: Decode) -> NDArray[np.uint8] | Exception:
-    try:
-        return decode()
-    except Exception as error:  # noqa: BLE001 - the request reports it
-        if not isinstance(error, PhotoError):
-            error.add_note("".join(format_tb(error.__traceback__)))
-        # The frames of a traceback refer to the batch, which refers to the error. This cycle would hold the
-        # bytes of uploads until the next garbage collection.
-        cause: BaseException | None = error
-        while cause is not None:
-            cause.__traceback__ = None
-            cause = cause.__cause__ or cause.__context__
-        return error
+
+def _fail(photo: _QueuedPhoto, error: Exception) -> None:
+    if not photo.result.done():
+        photo.result.set_exception(error)
+
+
+def _detach(error: Exception) -> None:
+    """Move the tracebacks of an error, its causes and contexts to a note, unless a photo is rejected.
+
+    Their frames refer to the batch, which refers to the error. This cycle would hold the bytes of uploads
+    until the next garbage collection.
+    """
+    if not isinstance(error, PhotoError):
+        error.add_note("".join(format_exception(error)))
+    chained: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chained:
+        link = chained.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            chained += [link.__cause__, link.__context__]

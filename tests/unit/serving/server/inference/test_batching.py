@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace_serving.encoders.image import Encoding
+from fb_marketplace_serving.server.inference import batching
 from fb_marketplace_serving.server.inference.batching import Batcher
 
 
@@ -197,7 +198,9 @@ def test_photos_are_decoded_and_encoded(encode, pool, has_worker_per_thread):
     assert max(encode.batches) <= 2
 
 
-def test_undecodable_photo_of_a_batch_fails_alone(encode, pool):
+def test_undecodable_photo_of_a_batch_fails_alone(encode, pool, monkeypatch):
+    monkeypatch.setattr(batching, "_MAX_DECODE_SECONDS", 60)
+
     async def run():
         batcher = Batcher(encode, pool, max_batch=4, has_worker_per_thread=True)
         return await decode_and_encode(batcher, 0, 1, ValueError("no photo"), 3)
@@ -205,34 +208,152 @@ def test_undecodable_photo_of_a_batch_fails_alone(encode, pool):
     first, second, failed, last = asyncio.run(run())
 
     assert [float(answer.embedding[0]) for answer in (first, second, last)] == [1, 2, 4]
-    assert (second.batch_size, last.batch_size) == (2, 2)
+    assert (second.batch_size, last.batch_size) == (3, 3)
     assert isinstance(failed, ValueError)
 
 
-@pytest.mark.parametrize("has_worker_per_thread", [False, True])
-def test_rejected_photo_is_freed_at_once(encode, pool, has_worker_per_thread):
-    class NoPhotoError(Exception):
-        def __init__(self):
-            errors.append(weakref.ref(self))
+class SlowPhoto:
+    """A photo whose decoding is held up."""
+
+    def __init__(self):
+        self.is_begun = threading.Event()
+        self.may_go = threading.Event()
+
+    def decode(self):
+        self.is_begun.set()
+        assert self.may_go.wait(10)
+        return photo(1)
+
+
+def test_fast_photo_is_not_decoded_after_slow_one_if_a_worker_is_free(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, workers=2, max_batch=2, has_worker_per_thread=True)
+        busy = [SlowPhoto(), SlowPhoto()]
+        first = [asyncio.create_task(batcher.decode_and_encode(it.decode)) for it in busy]
+        await until(lambda: all(it.is_begun.is_set() for it in busy))
+        await asyncio.sleep(0.03)  # Then they take no further photo.
+        slow = SlowPhoto()
+        answer = asyncio.create_task(batcher.decode_and_encode(slow.decode))
+        fast = asyncio.create_task(batcher.decode_and_encode(lambda: photo(7)))
+        await until(lambda: batcher.queued == 2)
+        for it in busy:
+            it.may_go.set()
+        await asyncio.gather(*first)
+        try:
+            async with asyncio.timeout(5):
+                assert float((await fast).probabilities[0]) == 7
+            assert not answer.done()
+        finally:
+            slow.may_go.set()
+        await answer
+
+    asyncio.run(run())
+
+
+def test_undecodable_photo_does_not_wait_for_its_batch(encode, pool, monkeypatch):
+    def reject():
+        raise ValueError("no photo")
+
+    async def run():
+        batcher = Batcher(encode, pool, max_batch=2, has_worker_per_thread=True)
+        slow = SlowPhoto()
+        encode.may_go.clear()
+        first = SlowPhoto()
+        answers = [asyncio.create_task(batcher.decode_and_encode(first.decode))]
+        await until(first.is_begun.is_set)
+        monkeypatch.setattr(batching, "_MAX_DECODE_SECONDS", 0)
+        first.may_go.set()
+        await asyncio.sleep(0.05)  # Then it is in the encoder.
+        monkeypatch.setattr(batching, "_MAX_DECODE_SECONDS", 60)
+        failed = asyncio.create_task(batcher.decode_and_encode(reject))
+        answers.append(asyncio.create_task(batcher.decode_and_encode(slow.decode)))
+        await until(lambda: batcher.queued == 2)
+        encode.may_go.set()
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(ValueError, match="no photo"):
+                    await failed
+        finally:
+            slow.may_go.set()
+        await asyncio.gather(*answers)
+
+    asyncio.run(run())
+
+
+def test_cancelled_photo_of_a_running_batch_is_not_encoded(encode, pool, monkeypatch):
+    monkeypatch.setattr(batching, "_MAX_DECODE_SECONDS", 60)
+
+    async def run():
+        batcher = Batcher(encode, pool, max_batch=2, has_worker_per_thread=True)
+        given_up = asyncio.create_task(batcher.decode_and_encode(lambda: photo(7)))
+        slow = SlowPhoto()
+        answer = asyncio.create_task(batcher.decode_and_encode(slow.decode))
+        await until(slow.is_begun.is_set)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        slow.may_go.set()
+        return await answer
+
+    assert asyncio.run(run()).batch_size == 1
+    assert encode.batches == [1]
+
+
+def test_error_of_decoding_keeps_traceback_of_its_cause(encode, pool):
+    def read():
+        raise OSError("the file ends early")
 
     def decode():
+        try:
+            read()
+        except OSError as error:
+            raise ValueError("no photo") from error
+
+    async def run():
+        await Batcher(encode, pool, has_worker_per_thread=True).decode_and_encode(decode)
+
+    with pytest.raises(ValueError, match="no photo") as raised:
+        asyncio.run(run())
+
+    assert "in read" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize("fails_in", ["decoding", "encoding"])
+@pytest.mark.parametrize("has_worker_per_thread", [False, True])
+def test_failed_photo_is_freed_at_once(pool, has_worker_per_thread, fails_in):
+    class NoPhotoError(Exception):
+        def __init__(self):
+            kept.append(weakref.ref(self))
+
+    def fail():
         try:
             raise OSError("the file ends early")
         except OSError as error:
             raise NoPhotoError from error
 
+    def decode():
+        pixels = photo(1)
+        kept.append(weakref.ref(pixels))
+        if fails_in == "decoding":
+            fail()
+        return pixels
+
+    def encode(photos):
+        fail()
+
     async def run():
         batcher = Batcher(encode, pool, has_worker_per_thread=has_worker_per_thread)
-        with contextlib.suppress(NoPhotoError):
+        with contextlib.suppress(NoPhotoError, RuntimeError):
             await batcher.decode_and_encode(decode)
-        await until(lambda: errors[0]() is None)  # The thread may refer to it for a moment.
+        # The thread may refer to them for a moment.
+        await until(lambda: not any(reference() is not None for reference in kept))
 
-    errors = []
+    kept = []
     gc.disable()
     try:
         asyncio.run(run())
     finally:
         gc.enable()
+    assert len(kept) == 2
 
 
 def test_photo_does_not_wait_for_a_photo_of_other_threads(encode, pool):
