@@ -294,7 +294,12 @@ def test_canary_unreachable_in_hnsw_is_accepted(tmp_path, draft, monkeypatch):
     )
     resealed(str(tmp_path), draft)
     monkeypatch.setattr(
-        FaissIndex, "candidates", lambda _, queries, count, *__: np.arange(count)[np.newaxis]
+        FaissIndex,
+        "_search",
+        lambda _, queries, count, *__: (
+            np.ones((1, count), np.float32),
+            np.arange(count)[np.newaxis],
+        ),
     )
 
     opened = Release.open(str(tmp_path)).index
