@@ -6,8 +6,8 @@
 Each server serves a release that its own pipelines built from the same listings. Turns of short loads from
 four clients alternate between the two. CPU time includes all processes of a server, but not the clients.
 
-Before measuring, equal times were expected, since most of the time is the encoder's. Against 630e8bb, a
-search took a third less CPU time, a prediction by photo a tenth more: see docs/speed.md.
+Before measuring, equal times were expected, since most of the time is the encoder's. Against 630e8bb, they
+were equal within a tenth: see docs/speed.md.
 """
 
 import argparse
