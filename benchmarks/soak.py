@@ -190,8 +190,8 @@ def make_kinds(port: int, listings: list[Listing], counts: Counts) -> list[Kind]
 
     texts = itertools.cycle([" ".join(words(listing.title)[:3]) for listing in listings])
     ids = itertools.cycle([listing.product_id for listing in listings])
-    found = [prepare(query(text)) for text in itertools.islice(texts, PHOTOS)]
-    hits = [hit for body in found if body for hit in json.loads(body)["hits"][:1]]
+    responses = [prepare(query(text)) for text in itertools.islice(texts, PHOTOS)]
+    hits = [hit for body in responses if body for hit in json.loads(body)["hits"][:1]]
     names = sorted({hit["image_id"] for hit in hits if hit["image_id"]})
     contents = {name: content for name in names if (content := prepare(image(name, 1024)))}
     if not contents:
@@ -221,9 +221,9 @@ def make_kinds(port: int, listings: list[Listing], counts: Counts) -> list[Kind]
     ]
 
 
-def click(product: str, found: bytes) -> Request:
+def click(product: str, response: bytes) -> Request:
     """Return a click on the first hit of a search, or on a product if there is none."""
-    answer = json.loads(found)
+    answer = json.loads(response)
     product = answer["hits"][0]["product_id"] if answer["hits"] else product
     content = {"search_id": answer["search_id"], "product_id": product}
     return Request("POST", "/clicks", json.dumps(content).encode(), "application/json")

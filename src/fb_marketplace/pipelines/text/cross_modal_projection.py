@@ -34,7 +34,7 @@ TITLES_PER_BATCH: Final = 1024
 """Number of titles that are compared with all photos at a time."""
 
 PHOTOS_PER_BATCH: Final = 4096
-"""Number of photos with features in memory, of which there are some 5,000 per photo."""
+"""Number of photos whose features are in memory at a time. A photo has some 5,000 features."""
 
 MIN_VARIANCE: Final = 1e-12
 """Variance of a feature that is constant, but for rounding."""
@@ -337,7 +337,7 @@ def find_photos(texts: Floats, photos: Floats, pairs: Pairs) -> NDArray[np.bool_
     Args:
         texts: float32, (listings, dimension), one text per listing in the common space.
         photos: float32, (photos, dimension), their photos in the same space.
-        pairs: which photos are of which listing.
+        pairs: the listings and their photos.
 
     Returns:
         bool, (listings,).

@@ -83,7 +83,7 @@ def test_existing_block_features_are_reused(marketplace, model, base_recipe, mon
 
 
 @pytest.mark.parametrize(
-    ("values", "anew"),
+    ("values", "differs"),
     [
         ({"embedding": {"num_blocks": 2}}, True),
         ({"embedding": {"gem_p": 3.0}}, True),
@@ -95,11 +95,11 @@ def test_existing_block_features_are_reused(marketplace, model, base_recipe, mon
     ],
 )
 def test_block_features_depend_on_their_inputs_only(
-    marketplace, model, base_recipe, changed, values, anew
+    marketplace, model, base_recipe, changed, values, differs
 ):
     before = keys_of(marketplace.images, model, base_recipe)
 
-    assert (keys_of(marketplace.images, model, changed(base_recipe, **values)) != before) is anew
+    assert (keys_of(marketplace.images, model, changed(base_recipe, **values)) != before) is differs
 
 
 @pytest.mark.parametrize("library", ["timm", "torch", "torchvision", "pillow"])
@@ -113,7 +113,7 @@ def test_block_features_depend_on_libraries(
 
 
 @pytest.mark.parametrize(
-    ("part", "shift", "card", "anew"),
+    ("part", "shift", "card", "differs"),
     [
         ("trunk.", 0.0, {"code_revision": "another"}, False),
         ("trunk.", 0.1, None, True),
@@ -121,7 +121,7 @@ def test_block_features_depend_on_libraries(
     ],
 )
 def test_block_features_depend_on_the_weights_of_the_trunk_only(
-    marketplace, model, base_recipe, part, shift, card, anew
+    marketplace, model, base_recipe, part, shift, card, differs
 ):
     class Other:
         def read(self):
@@ -136,4 +136,4 @@ def test_block_features_depend_on_the_weights_of_the_trunk_only(
 
     before = keys_of(marketplace.images, model, base_recipe)
 
-    assert (keys_of(marketplace.images, Other(), base_recipe) != before) is anew
+    assert (keys_of(marketplace.images, Other(), base_recipe) != before) is differs
