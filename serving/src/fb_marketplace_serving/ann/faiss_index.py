@@ -223,8 +223,10 @@ class FaissIndex:
         distances, rows = self.exact.search(query, count, params=params)
         return rows[0], distances[0]
 
-    def candidates(self, queries: NDArray[np.float32], count: int, effort: float = 1.0) -> Rows:
-        """Return the approximately nearest rows, nearest first.
+    def _search(
+        self, queries: NDArray[np.float32], count: int, effort: float
+    ) -> tuple[NDArray[np.float32], Rows]:
+        """Return squared distances and approximately nearest rows, nearest first.
 
         Args:
             queries: float32, (queries, dimension).
@@ -232,19 +234,14 @@ class FaissIndex:
             effort: factor on ``nprobe`` or ``efSearch``; values up to one have no effect.
 
         Returns:
-            int64, (queries, count); -1 in place of missing rows.
+            float32 and int64, (queries, count); the row -1 in place of missing rows.
         """
-        return self._search(queries, count, effort)[1]
-
-    def _search(
-        self, queries: NDArray[np.float32], count: int, effort: float
-    ) -> tuple[NDArray[np.float32], Rows]:
         params = self._cached_params(count, effort) if effort > 1 else None
         distances, rows = self.faiss_index.search(queries, count, params=params)
         return distances, rows
 
     def _search_params(self, count: int, effort: float) -> Any:
-        """Return FAISS's search parameters; see :meth:`candidates`."""
+        """Return FAISS's search parameters; see :meth:`_search`."""
         faiss = untyped_faiss()
 
         settings = self.settings
