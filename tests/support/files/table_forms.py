@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
@@ -20,14 +21,15 @@ import pyarrow.parquet as pq
 def _zip(data: bytes) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("__MACOSX/._table.csv", b"\0\5\x16\7")
-        archive.writestr("table.csv", data)
+        # A name alone would be written with the time of day.
+        archive.writestr(zipfile.ZipInfo("__MACOSX/._table.csv"), b"\0\5\x16\7")
+        archive.writestr(zipfile.ZipInfo("table.csv"), data, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
-    "gzip": gzip.compress,
+    "gzip": partial(gzip.compress, mtime=0),
     "bz2": bz2.compress,
     "xz": lzma.compress,
     "zstd": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
