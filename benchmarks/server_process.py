@@ -6,18 +6,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import numpy as np
 import psutil
 from http_load import Answer
 
 HERE: Final = Path(__file__).parent
+T = TypeVar("T")
+
 CLIENTS: Final = 16
 READY_SECONDS: Final = 120
 SERVER: Final = Path(sys.executable).with_name("fb-serve")
@@ -115,3 +118,26 @@ def quantile(answers: Sequence[Answer], share: float) -> float:
 def memory(process: psutil.Process) -> float:
     """Return the resident memory of a server in MB."""
     return float(process.memory_info().rss / 1e6)
+
+
+@contextmanager
+def sampled(measure: Callable[[], T], every: float) -> Iterator[list[T]]:
+    """Measure at once, and then after each interval, in a thread.
+
+    Args:
+        measure: what is measured.
+        every: length of an interval, in seconds.
+    """
+    samples, done = [measure()], threading.Event()
+
+    def sample() -> None:
+        while not done.wait(every):
+            samples.append(measure())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        thread.join()

@@ -17,15 +17,11 @@ import os
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import psutil
 from http_load import Answer
 from server_process import (
     CLIENTS,
@@ -35,6 +31,7 @@ from server_process import (
     put_load,
     quantile,
     running,
+    sampled,
     serve_command,
     throughput,
 )
@@ -161,7 +158,7 @@ def overload(lake: Path, max_in_flight: int) -> None:
         capacity = throughput(ask(port, lake, count=240, clients=max_in_flight))
         half = ask(port, lake, rate=capacity / 2, seconds=20)
         before = memory(process)
-        with memory_samples(process) as samples:
+        with sampled(lambda: memory(process), every=0.1) as samples:
             flood = ask(port, lake, rate=4 * capacity, seconds=20)
         after = ask(port, lake, count=int(2 * capacity), clients=max_in_flight)
     accepted = [answer for answer in flood if answer.status == 200]
@@ -198,24 +195,6 @@ SERVERS: Final = {
 def ask(port: int, lake: Path, **load: float) -> list[Answer]:
     """Upload the photos of a lake; see :func:`put_load`."""
     return put_load(port, PATH, lake / "uploads", **load)  # type: ignore[arg-type]
-
-
-@contextmanager
-def memory_samples(process: psutil.Process) -> Iterator[list[float]]:
-    """Sample the memory of a server ten times a second."""
-    samples, done = [memory(process)], threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.1):
-            samples.append(memory(process))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        done.set()
-        thread.join()
 
 
 if __name__ == "__main__":

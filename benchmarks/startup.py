@@ -18,16 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from large_lake import VERSIONS, make_large_lake
-from server_process import running, serve_command
+from server_process import running, sampled, serve_command
 
 from fb_marketplace_serving.release.pointer import read_pointer, set_current
 from fb_marketplace_serving.storage.lake import Lake
@@ -108,7 +105,7 @@ def measure_server(lake: Path) -> None:
             p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
             print(f"{name:12} p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         show("browsed", memory(process.pid))
-        with samples(process.pid) as during:
+        with sampled(lambda: memory(process.pid), every=0.02) as during:
             started = time.perf_counter()
             put_current(lake, second)
             while released(port) != second:
@@ -157,24 +154,6 @@ def memory(pid: int) -> dict[str, float]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return {name: int(fields[name].split()[0]) * 1024 / 1e6 for name in MEMORY}
-
-
-@contextmanager
-def samples(pid: int) -> Iterator[list[dict[str, float]]]:
-    """Sample the memory of a process fifty times a second."""
-    samples, done = [memory(pid)], threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.02):
-            samples.append(memory(pid))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        done.set()
-        thread.join()
 
 
 def show(name: str, sizes: dict[str, float]) -> None:
