@@ -27,8 +27,12 @@ VARIABLES = {
     "FB_RAW": "s3://raw",
     "FB_WORKER_CPUS": "1",
 }
-IMAGE = {"FB_HOST": "0.0.0.0", "FB_PORT": "8000", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Of the Dockerfile."""
+IMAGE = dict(
+    re.findall(
+        r"\b((?:RAY|FB_HOST|FB_PORT)\w*)=([^\s\\]+)", (PROJECT / "Dockerfile").read_text("utf-8")
+    )
+)
+"""Variables of the image."""
 
 
 SUBMIT = ("ray", "job", "submit", "--", "env", "-C", "/app")
@@ -165,6 +169,13 @@ class Faults:
             "runs": runs,
             "seconds": round(seconds),
         }
+
+    def none(self) -> None:
+        """Leave everything as it is: the time of the other runs is compared with this one."""
+
+    def worker(self) -> None:
+        """Kill a process that works."""
+        self._kill("worker1", WORKING)
 
     def raylet(self) -> None:
         """Kill the raylet of a machine that works."""
