@@ -22,7 +22,7 @@ HERE: Final = Path(__file__).parent
 T = TypeVar("T")
 
 CLIENTS: Final = 16
-READY_SECONDS: Final = 120
+READY_SECONDS: Final = 600
 SERVER: Final = Path(sys.executable).with_name("fb-serve")
 
 

@@ -10,14 +10,13 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from support.proxies import DEPLOY, caddy, nginx
 from support.waiting import until
 
 from fb_marketplace_serving.server.settings import Settings
 
-DEPLOY = Path(__file__).parents[2] / "serving/deploy"
 DEFAULTS = Settings.model_fields
 
 
@@ -25,35 +24,6 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def nginx(tmp_path, port, *servers):
-    site = DEPLOY.joinpath("nginx.conf").read_text("utf-8")
-    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};").replace(
-        "server 127.0.0.1:8000 max_fails=0;",
-        " ".join(f"server {server} max_fails=0;" for server in servers),
-    )
-    tmp_path.joinpath("site.conf").write_text(site, "utf-8")
-    paths = "".join(
-        f"{name}_temp_path {tmp_path}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    main = tmp_path / "nginx.conf"
-    main.write_text(
-        f"daemon off; pid {tmp_path}/pid; error_log stderr; events {{}}\n"
-        f"http {{ access_log off; {paths} include {tmp_path}/site.conf; }}\n",
-        "utf-8",
-    )
-    return ["nginx", "-e", "stderr", "-c", str(main)]
-
-
-def caddy(tmp_path, port, *servers):
-    text = DEPLOY.joinpath("Caddyfile").read_text("utf-8")
-    text = text.replace(":80 {", f"http://127.0.0.1:{port} {{")
-    text = text.replace("127.0.0.1:8000", " ".join(servers))
-    file = tmp_path / "Caddyfile"
-    file.write_text(text, "utf-8")
-    return ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
 @pytest.fixture
