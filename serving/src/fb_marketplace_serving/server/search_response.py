@@ -10,11 +10,12 @@ from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listings.gazetteer import UnknownPlaceError
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.search.listings.listing_store import Positions, UnknownCategoryError
 from fb_marketplace_serving.search.ranking.ranking_features import DESCRIPTIONS, FEATURES
 from fb_marketplace_serving.search.results import Hit, SearchResults
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
-from fb_marketplace_serving.server.items.product import price_context
+from fb_marketplace_serving.server.items.product import PriceContext, price_contexts
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (
     AttributeFacet,
@@ -76,18 +77,21 @@ def build_response(
     if request.explain:
         explanations = _explanations(engine, results, page, request.q)
     positions = np.array([hit.position for hit in page], np.int64)
-    distances = _distances(loaded, positions, filters.location)
-    relevance = _relevance(results, positions)
+    columns = (
+        page,
+        loaded.release.listings.take(positions),
+        price_contexts(loaded, positions),
+        _distances(loaded, positions, filters.location),
+        _relevance(results, positions),
+        explanations,
+    )
     return SearchResponse(
         release=loaded.version,
         total=len(results.hits),
         total_listings=results.total_listings,
         min_relevance=results.min_relevance,
         nearest_category=results.nearest_category,
-        hits=[
-            _hit(loaded, results, *parts)
-            for parts in zip(page, distances, relevance, explanations, strict=True)
-        ],
+        hits=[_hit(loaded, results, *parts) for parts in zip(*columns, strict=True)],
         categories=[
             CategoryFacet(path=facet.path, count=facet.count) for facet in results.facets.categories
         ],
@@ -160,15 +164,16 @@ def _hit(
     loaded: LoadedRelease,
     results: SearchResults,
     hit: Hit,
+    listing: Listing,
+    price: PriceContext,
     distance_km: float | None,
     relevance: float | None,
     explanation: Explanation | None,
 ) -> SearchHit:
     product_ids = loaded.store.product_ids
-    product_id = product_ids[hit.position]
     return SearchHit(
-        **loaded.release.listings[product_id]._asdict(),
-        **price_context(loaded, product_id)._asdict(),
+        **listing._asdict(),
+        **price._asdict(),
         image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
         score=_finite(hit.score),
         relevance=relevance,

@@ -6,7 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from fb_marketplace_serving.storage.columns import IdColumn, column_of
+import numpy as np
+from numpy.typing import NDArray
+
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, take_values
 from fb_marketplace_serving.storage.parquet import read_parquet
 from fb_marketplace_serving.storage.private_file import Content
 
@@ -98,6 +101,15 @@ class ListingTable(Mapping[str, Listing]):
         if row is None:
             raise KeyError(product_id)
         return _without_nan(Listing(*(column[row].as_py() for column in self.table.columns)))
+
+    def take(self, positions: NDArray[np.int64]) -> list[Listing]:
+        """Return the listings at some positions in the order of the ids.
+
+        Args:
+            positions: int64, (listings,).
+        """
+        rows = positions if self.ids.is_ascending else self.ids.order[positions]
+        return [_without_nan(Listing(**record)) for record in take_values(self.table, rows)]
 
     def column(self, name: str) -> Any:
         """Return a column as an Arrow array, sorted by id."""

@@ -4,13 +4,14 @@ The pipeline computes all of them. A note states evidence, never a judgement.
 """
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.storage.columns import IdColumn, column_of
+from fb_marketplace_serving.storage.columns import IdColumn, column_of, take_values
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 from fb_marketplace_serving.storage.private_file import Content
 
@@ -155,12 +156,28 @@ class PriceInsightTable:
         row = self.product_ids.find(product_id)
         if row is None:
             raise KeyError(product_id)
-        low, high = self._low[row].as_py(), self._high[row].as_py()
-        comparables = tuple(self.product_ids[other] for other in self._comparables[row].as_py())
-        insights = tuple(
-            _from_record(record, low, high, comparables) for record in self._insights[row].as_py()
+        return self.take(np.array([row]))[0]
+
+    def take(self, rows: NDArray[np.int64]) -> list[PriceInsights]:
+        """Return the insights about the prices of some listings.
+
+        Args:
+            rows: int64, (listings,), their rows in ``product_ids``.
+        """
+        lows, highs, comparables, records = (
+            take_values(column, rows)
+            for column in (self._low, self._high, self._comparables, self._insights)
         )
-        return PriceInsights(None if np.isnan(low) else (low, high), comparables, insights)
+        names = iter(take_values(self._ids, np.array([*chain(*comparables)], np.int64)))
+        ids = [tuple(islice(names, len(others))) for others in comparables]
+        return [
+            PriceInsights(
+                None if np.isnan(low) else (low, high),
+                others,
+                tuple(_from_record(record, low, high, others) for record in notes),
+            )
+            for low, high, others, notes in zip(lows, highs, ids, records, strict=True)
+        ]
 
 
 def write_price_insights(

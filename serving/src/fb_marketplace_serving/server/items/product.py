@@ -3,10 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fb_marketplace_serving.release.provenance import ListingProvenance
 from fb_marketplace_serving.search.candidates import QueryVectors
-from fb_marketplace_serving.search.listings.price_insights import Insight, PhotoElsewhere
+from fb_marketplace_serving.search.listings.price_insights import (
+    Insight,
+    PhotoElsewhere,
+    PriceInsights,
+)
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.listings import (
     PhotoSize,
@@ -26,13 +31,21 @@ class PriceContext(NamedTuple):
     notes: list[PriceInsight]
 
 
-def price_context(loaded: LoadedRelease, product_id: str) -> PriceContext:
-    """Return the price context of a listing."""
+def price_contexts(loaded: LoadedRelease, positions: NDArray[np.int64]) -> list[PriceContext]:
+    """Return the price contexts of listings.
+
+    Args:
+        loaded: the release.
+        positions: int64, (listings,).
+    """
     artifacts = loaded.release.search
     table = artifacts.price_insights if artifacts else None
-    insights = table.get(product_id) if table else None
-    if insights is None:
-        return PriceContext(None, [])
+    if table is None:
+        return [PriceContext(None, [])] * len(positions)
+    return [_price_context(insights) for insights in table.take(positions)]
+
+
+def _price_context(insights: PriceInsights) -> PriceContext:
     typical = None
     if insights.price_range:
         low, high = insights.price_range
@@ -61,7 +74,7 @@ def build_product(loaded: LoadedRelease, product_id: str) -> Product:
     image_ids = store.images_of(product_id)
     return Product(
         **release.listings[product_id]._asdict(),
-        **price_context(loaded, product_id)._asdict(),
+        **price_contexts(loaded, np.array([position]))[0]._asdict(),
         description=release.descriptions.get(product_id) or "",
         image_ids=image_ids,
         photos=_photos(loaded, image_ids, origin),
@@ -89,15 +102,19 @@ def find_similar(loaded: LoadedRelease, product_id: str, limit: int) -> list[Sim
         photo=release.index.vectors(np.array([row]))[0] if row >= 0 else None,
     )
     family = store.features.family
-    hits = engine.search(query, min_relevance=0).hits[: limit + 1]
-    return [
-        SimilarListing(
-            **release.listings[store.product_ids[hit.position]]._asdict(),
-            image_id=release.index.image_ids[hit.row] if hit.row >= 0 else None,
-        )
-        for hit in hits
+    hits = [
+        hit
+        for hit in engine.search(query, min_relevance=0).hits[: limit + 1]
         if family[hit.position] != family[position]
     ][:limit]
+    listings = release.listings.take(np.array([hit.position for hit in hits], np.int64))
+    return [
+        SimilarListing(
+            **listing._asdict(),
+            image_id=release.index.image_ids[hit.row] if hit.row >= 0 else None,
+        )
+        for hit, listing in zip(hits, listings, strict=True)
+    ]
 
 
 def _photos(

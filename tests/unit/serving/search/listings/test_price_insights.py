@@ -58,6 +58,15 @@ def test_insights_round_trip(written):
     assert notes.get("p3") == PriceInsights(None, (), ())
 
 
+@pytest.mark.parametrize("rows", [[], [2], [1, 2, 0, 1]])
+def test_insights_of_rows_equal_those_of_each(written, rows):
+    notes = PriceInsightTable.from_bytes(written)
+
+    taken = notes.take(np.array(rows, np.int64))
+
+    assert taken == [notes.get(f"p{row + 1}") for row in rows]
+
+
 def test_write_is_deterministic(written):
     again = PriceInsightTable.from_bytes(written)
     read = [again.get(product) for product in ("p1", "p2", "p3")]

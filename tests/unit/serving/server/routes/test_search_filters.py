@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.search_client import ONCE, ask, find_ids, refused
 
+from fb_marketplace_serving.search.listings.listing import ListingTable
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
 
@@ -164,7 +165,9 @@ def test_hits_are_sorted_by_date(client, words):
 
 
 def test_sort_by_date_without_dates_is_refused(opened_shop):
-    undated = {name: item._replace(created_at=None) for name, item in opened_shop.listings.items()}
+    undated = ListingTable.from_listings(
+        [item._replace(created_at=None) for item in opened_shop.listings.values()]
+    )
     client = TestClient(create_app(replace(opened_shop, listings=undated), Settings()))
 
     assert "`created_at`" in refused(client, sort="newest")
