@@ -1,7 +1,6 @@
 """Classification, embedding and nearest photos of an uploaded photo."""
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
@@ -20,7 +19,7 @@ from fb_marketplace_serving.server.errors import NO_PHOTO_SEARCH, ErrorExample, 
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
-from fb_marketplace_serving.server.routes.strict_route import StrictRoute
+from fb_marketplace_serving.server.routes.strict_route import DirectRoute
 from fb_marketplace_serving.server.schemas.predict import (
     FeatureEmbedding,
     Hit,
@@ -54,22 +53,17 @@ async def _encode(
     return PhotoRequest(photo, request.state.client, service, loaded)
 
 
-class _PhotoRoute(StrictRoute):
-    """A route that handles requests without parameters itself: FastAPI would take half a millisecond."""
+class _PhotoRoute(DirectRoute):
+    """A route that answers requests without parameters itself."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_directly(request: Request) -> Response:
-            if request.scope["query_string"]:
-                return await handle(request)
-            service: Service = request.app.state.service
-            authenticate(request, request.headers.get(KEY_HEADER))
-            await enforce_rate_limit(request, service)
-            body = await self.endpoint(await _encode(request, service, request.state.release))
-            return Response(body.model_dump_json(), media_type="application/json")
-
-        return handle_directly
+    async def answer(self, request: Request) -> Response | None:
+        if request.scope["query_string"]:
+            return None
+        service: Service = request.app.state.service
+        authenticate(request, request.headers.get(KEY_HEADER))
+        await enforce_rate_limit(request, service)
+        body = await self.endpoint(await _encode(request, service, request.state.release))
+        return Response(body.model_dump_json(), media_type="application/json")
 
 
 router = APIRouter(

@@ -11,8 +11,10 @@ from fb_marketplace_serving.feedback.events import (
     utc_now,
 )
 from fb_marketplace_serving.server.dependencies import (
+    KEY_HEADER,
     ReleaseDependency,
     ServiceDependency,
+    authenticate,
     enforce_rate_limit,
     require_api_key,
 )
@@ -20,7 +22,7 @@ from fb_marketplace_serving.server.errors import ErrorExample, error_responses
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
-from fb_marketplace_serving.server.routes.strict_route import StrictRoute
+from fb_marketplace_serving.server.routes.strict_route import DirectRoute, parse_query
 from fb_marketplace_serving.server.schemas.search import SearchRequest, SearchResponse
 from fb_marketplace_serving.server.search_response import build_response
 from fb_marketplace_serving.server.service import Service
@@ -35,9 +37,23 @@ TEXT_SEARCH_EXAMPLES: Final = {
     )
 }
 
+
+class _SearchRoute(DirectRoute):
+    """A route that answers valid searches without a photo itself."""
+
+    async def answer(self, request: Request) -> Response | None:
+        parameters = parse_query(request.scope["query_string"], SearchRequest)
+        if parameters is None or request.method != "GET":
+            return None
+        service: Service = request.app.state.service
+        authenticate(request, request.headers.get(KEY_HEADER))
+        await enforce_rate_limit(request, service)
+        return await search(parameters, request, service, request.state.release)
+
+
 router = APIRouter(
     dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
-    route_class=StrictRoute,
+    route_class=_SearchRoute,
     tags=["search"],
 )
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Coroutine
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import HTTPException, Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 _MAX_PARAMETERS: Final = 256
 
@@ -67,3 +70,51 @@ class StrictRoute(APIRoute):
             return f"Query parameter `{name}` is now `{_RENAMED[name]}`."
         expected = ", ".join(self._known) or "none"
         return f"Unknown query parameter {name[:64]!r}; expected: {expected}."
+
+
+class DirectRoute(StrictRoute):
+    """A route that answers simple requests itself: FastAPI takes half a millisecond for the parameters."""
+
+    async def answer(self, request: Request) -> Response | None:
+        """Return the response; None if FastAPI must handle the request."""
+        raise NotImplementedError
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of requests."""
+        handle = super().get_route_handler()
+
+        async def handle_directly(request: Request) -> Response:
+            response = await self.answer(request)
+            return await handle(request) if response is None else response
+
+        return handle_directly
+
+
+def parse_query(query: bytes, model: type[Parameters]) -> Parameters | None:
+    """Return the parameters of a query.
+
+    Args:
+        query: the query string.
+        model: the parameters. Those whose default is a tuple may occur several times.
+
+    Returns:
+        None if they are not valid, or if one is unknown or empty.
+    """
+    values: dict[str, str | list[str]] = {}
+    try:
+        pairs = parse_qsl(
+            query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS
+        )
+        for name, value in pairs:
+            field = model.model_fields.get(name)
+            if field is None or not value:
+                return None
+            if isinstance(field.default, tuple):
+                values[name] = [*values.get(name, ()), value]
+            elif name in values:
+                return None
+            else:
+                values[name] = value
+        return model.model_validate(values)
+    except ValueError:  # too many parameters, or pydantic's
+        return None

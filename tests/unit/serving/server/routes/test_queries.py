@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 from support.search_client import ask, find_ids, refused
 
 from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.routes import search as search_module
 from fb_marketplace_serving.server.routes import suggest as suggest_module
 from fb_marketplace_serving.server.settings import Settings
 
@@ -169,11 +170,58 @@ def test_suggestions_have_limit(client):
 )
 def test_direct_suggestions_equal_those_through_fastapi(client, monkeypatch, query):
     direct = client.get(f"/suggest?{query}")
-    monkeypatch.setattr(suggest_module, "_parse", lambda _: None)
+    monkeypatch.setattr(suggest_module, "parse_query", lambda *_: None)
 
     through = client.get(f"/suggest?{query}")
 
     assert (direct.status_code, direct.json()) == (through.status_code, through.json())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "q=red+chair",
+        "q=%20red%20",
+        "q=&limit=2",
+        "q=chair&category=Home+%26+Garden&category=Sport",
+        "category=",
+        "attribute=colour:red&attribute=colour:blue",
+        "attribute=red",
+        "q=chiar&ignore=spelling&ignore=price",
+        "ignore=nothing",
+        "has_photo=true&explain=1&literal=yes",
+        "has_photo=maybe",
+        "min_price=10&max_price=20.5",
+        "min_price=nan",
+        "min_price=-1",
+        "limit=0",
+        "limit=5&limit=6",
+        "offset=2&sort=price_asc",
+        "sort=cheapest",
+        "near=Hull&radius_km=10",
+        "k=3",
+        "unknown=1",
+        "q=" + "a" * 201,
+        "&".join(["category=Sport"] * 300),
+    ],
+)
+def test_direct_searches_equal_those_through_fastapi(client, monkeypatch, query):
+    direct = client.get(f"/search?{query}")
+    monkeypatch.setattr(search_module, "parse_query", lambda *_: None)
+
+    through = client.get(f"/search?{query}")
+
+    assert (direct.status_code, direct.json()) == (through.status_code, through.json())
+
+
+@pytest.mark.parametrize("query", ["q=chair", "q=chair&limit=0"])
+def test_searches_need_a_configured_key(opened_shop, query):
+    settings = Settings(api_keys="shop:a-key-of-the-shop")
+    with TestClient(create_app(opened_shop, settings)) as closed:
+        answers = [closed.get(f"/search?{query}", headers=headers) for headers in ({}, KEY)]
+
+    assert [answer.status_code for answer in answers] == [401, 422 if "limit" in query else 200]
 
 
 def test_suggestions_need_a_configured_key(release):
