@@ -4,6 +4,7 @@ Candidates may come from any source. Distances are always computed here, from th
 same code, and ties go to the lower row. So all sources report the same distance for a row.
 """
 
+import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any, Final
@@ -27,6 +28,9 @@ _TIE_TOLERANCE: Final = 1e-6
 """Squared distances that differ by less, relative to the larger of them and 1, may be equal up to
 rounding."""
 
+_LIMITED: Final = threading.local()
+"""Whether FAISS is limited to one thread in this thread."""
+
 Distances = NDArray[np.float32]
 
 
@@ -34,18 +38,20 @@ Distances = NDArray[np.float32]
 def limit_faiss_threads() -> Iterator[None]:
     """Limit FAISS to one OpenMP thread. On a busy machine, a query took 16 ms with one, 80 ms with several.
 
-    OpenMP keeps this number per calling thread, so each call sets and restores it.
+    OpenMP keeps this number per calling thread, so the outermost limit of a thread sets and restores it.
     """
     import faiss
 
-    before = faiss.omp_get_max_threads()
-    if before == 1:
+    if getattr(_LIMITED, "is_limited", False):
         yield
         return
+    before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
+    _LIMITED.is_limited = True
     try:
         yield
     finally:
+        _LIMITED.is_limited = False
         faiss.omp_set_num_threads(before)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.candidate_source import Rows
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.storage.lance_options import lance_options
 
 VECTOR: Final = "vector"
@@ -215,7 +216,7 @@ class VectorTable:
             message = f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s"
             raise OSError(errno.EIO, message)
         try:
-            with _os_errors():
+            with INTERPRETER.release(), _os_errors():
                 yield
             self._paused_until = 0.0
         except OSError:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.session import open_session
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 
 IDS: Final = "ids"
 MASK: Final = "mask"
@@ -149,13 +150,12 @@ class TextEncoder:
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
         """Return the embeddings of a text: float32, (dimension,) each."""
         tokens = _tokenize(self._tokenizer, words)
-        outputs = self._session.run(
-            self._outputs,
-            {
-                IDS: np.array([tokens.ids], np.int64),
-                MASK: np.array([tokens.attention_mask], np.int64),
-            },
-        )
+        inputs = {
+            IDS: np.array([tokens.ids], np.int64),
+            MASK: np.array([tokens.attention_mask], np.int64),
+        }
+        with INTERPRETER.release():
+            outputs = self._session.run(self._outputs, inputs)
         embeddings = tuple(output[0] for output in outputs)
         return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
 
@@ -207,7 +207,8 @@ class TextTower:
     def encode(self, words: str) -> NDArray[np.float32]:
         """Encode a text: float32, (dimension,), of unit length."""
         ids = np.array([_tokenize(self._tokenizer, words).ids], np.int64)
-        (vectors,) = self._session.run([TEXT_TO_IMAGE_EMBEDDING], {IDS: ids})
+        with INTERPRETER.release():
+            (vectors,) = self._session.run([TEXT_TO_IMAGE_EMBEDDING], {IDS: ids})
         vector: NDArray[np.float32] = vectors[0]
         return vector
 

@@ -1,5 +1,6 @@
 """Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoding
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.search.bm25 import BM25Index, TermMatches
 from fb_marketplace_serving.search.listings.listing_store import ListingStore, Mask, Positions
 
@@ -18,6 +20,9 @@ query's text, by photos similar to the query's photo, or by photos similar to bo
 
 DEFAULT_TOP_K: Final = 100
 """Listings per source."""
+
+MIN_RELEASED_LISTINGS: Final = 5_000
+"""Number of listings from which another search may run while vectors are compared."""
 
 RRF_K: Final = 60
 """Constant of reciprocal rank fusion, as in Cormack et al. (2009)."""
@@ -149,11 +154,13 @@ def collect_candidates(
     matches = indexes.bm25.match(query.words) if query.words else None
     if matches is not None:
         results["bm25"] = _top_scores(matches, listing_mask, top_k)
-    if query.text_embedding is not None:
-        results["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
     photo_queries = _photo_queries(indexes, query)
-    for source, photo_query in photo_queries.items():
-        results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
+    is_large = len(listings) >= MIN_RELEASED_LISTINGS
+    with INTERPRETER.release() if is_large else nullcontext():
+        if query.text_embedding is not None:
+            results["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
+        for source, photo_query in photo_queries.items():
+            results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
     if not results:
         raise ValueError("the query has neither words nor a photo; expected at least one")
     retrieved = list(results.values())

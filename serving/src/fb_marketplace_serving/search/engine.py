@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.ann.knn import limit_faiss_threads
 from fb_marketplace_serving.search.candidates import (
     DEFAULT_TOP_K,
     CandidateSet,
@@ -106,7 +107,7 @@ class SearchEngine:
         """
         if sort == "distance" and filters.location is None:
             raise ValueError("sorting by distance requires a location in the filters")
-        with timer("retrieve"):
+        with limit_faiss_threads(), timer("retrieve"):
             mask = self.listings.mask(filters)
             if query is None:
                 return self._browse(mask, filters, sort)

@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import PhotoError
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.photo_store import PhotoStore
@@ -268,7 +269,7 @@ class Service:
         return photo
 
     async def run_search(self, client: str, function: Callable[[], T]) -> T:
-        """Run a function on a search thread.
+        """Run a function on a search thread, with :data:`INTERPRETER`.
 
         Args:
             client: name of the client.
@@ -281,7 +282,7 @@ class Service:
         try:
             with self._searches.slot(client):
                 async with asyncio.timeout(self.settings.request_timeout_seconds):
-                    return await run(self._searchers, function)
+                    return await run(self._searchers, _hold_interpreter, function)
         except CapacityExceeded as error:
             raise self._over_capacity(error) from None
         except TimeoutError:
@@ -391,6 +392,11 @@ class Service:
                 version=rejection.version, reason=rejection.reason, current=self.current.version
             ),
         )
+
+
+def _hold_interpreter(function: Callable[[], T]) -> T:
+    with INTERPRETER.hold():
+        return function()
 
 
 def _clean_up() -> None:

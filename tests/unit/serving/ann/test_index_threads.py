@@ -3,6 +3,7 @@
 import threading
 import time
 
+import faiss
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from fb_marketplace_serving.ann import faiss_index
 from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.ann.knn import limit_faiss_threads
 
 THREADS, DIMENSION = 16, 16
 
@@ -79,3 +81,16 @@ def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, mon
 def named(index, query, keep):
     rows, distances = index.search(query, 5, keep)
     return [index.image_ids[row] for row in rows], distances.tolist()
+
+
+def test_nested_limit_of_faiss_threads_keeps_one_thread():
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    try:
+        with limit_faiss_threads():
+            with limit_faiss_threads():
+                pass
+            inside = faiss.omp_get_max_threads()
+        assert (inside, faiss.omp_get_max_threads()) == (1, 2)
+    finally:
+        faiss.omp_set_num_threads(before)
