@@ -10,7 +10,7 @@ People look at a larger form, the display rendition, which cleaning makes from t
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, Literal, get_args
@@ -337,6 +337,26 @@ def decode_stretched(jpeg: bytes) -> NDArray[np.uint8]:
     """
     image = _decode_canonical(jpeg)
     return stretch_content(np.asarray(image), image)
+
+
+def decode_upload(data: bytes, limits: Limits | None = None) -> NDArray[np.uint8]:
+    """Decode the canonical photo of an upload, stretched; an upload that is canonical already, only once.
+
+    Args:
+        data: the bytes of a photo in an accepted format.
+        limits: sizes above which a photo is rejected before it is decoded.
+
+    Returns:
+        uint8, (256, 256, 3), RGB; see :func:`decode_stretched`.
+
+    Raises:
+        PhotoError: see :func:`read_photo`.
+    """
+    if is_plain_jpeg(data, SIDE):
+        # What cannot be decoded is handled below: it may lack only its end.
+        with suppress(PhotoError), _opened(data, limits or Limits()) as (_, image, _):
+            return stretch_content(np.asarray(image), image)
+    return decode_stretched(canonicalize(data, limits))
 
 
 def _decode_canonical(jpeg: bytes) -> Image.Image:

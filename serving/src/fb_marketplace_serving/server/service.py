@@ -89,7 +89,7 @@ class _Lane(NamedTuple):
 
     admission: Admission
     threads: Executor
-    canonicalize: Callable[[bytes], bytes]
+    decode: Callable[[bytes], NDArray[np.uint8]]
 
 
 class ReleaseSource(NamedTuple):
@@ -149,7 +149,7 @@ class Service:
         self._searchers = FairThreadPool(cores(), "search", SEARCH_NICENESS)
         photo_threads.rivals += [self._searchers.is_active, self._has_background_work]
         self._searchers.rivals += [photo_threads.is_active, self._has_background_work]
-        self._small = _Lane(Admission(slots, share), photo_threads, self._canonicalize_small)
+        self._small = _Lane(Admission(slots, share), photo_threads, self._decode_small)
         self._small_limits = replace(
             settings.limits,
             max_pixels=min(settings.limits.max_pixels, LARGE_PIXELS - 1),
@@ -159,7 +159,7 @@ class Service:
         self._large = _Lane(
             Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
             make_thread_pool(1, "large-photo", BACKGROUND_NICENESS),
-            self._decoder.canonicalize,
+            lambda data: canonical.decode_stretched(self._decoder.canonicalize(data)),
         )
         self.metrics = Metrics(
             {
@@ -339,17 +339,17 @@ class Service:
         upload.file.seek(0)
         data = upload.file.read(self.settings.limits.max_bytes + 1)
         with self.metrics.stage("decode"):
-            return canonical.decode_stretched(lane.canonicalize(data))
+            return lane.decode(data)
 
-    def _canonicalize_small(self, data: bytes) -> bytes:
-        """Return the canonical photo of an upload.
+    def _decode_small(self, data: bytes) -> NDArray[np.uint8]:
+        """Return the pixels of an upload.
 
         Raises:
             PhotoError: the photo is rejected.
             _LargePhotoError: it is large, and not decoded.
         """
         try:
-            return canonical.canonicalize(data, self._small_limits)
+            return canonical.decode_upload(data, self._small_limits)
         except PhotoError as error:
             if error.reason != "too_many_pixels":
                 raise

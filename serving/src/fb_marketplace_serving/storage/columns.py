@@ -139,17 +139,18 @@ def column_of(table: "pa.Table", name: str) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def take_values(column: Any, rows: NDArray[np.int64]) -> list[Any]:
+def take_values(column: Any, rows: NDArray[np.integer]) -> list[Any]:
     """Return the values of some rows of an Arrow array or table, in a quarter of the time of one by one.
 
     Args:
         column: the array or table.
-        rows: int64, (values,).
+        rows: integers, (values,).
     """
     import pyarrow as pa
 
     # Not pa.array: it imports pandas if it is installed, which takes seconds.
-    indices = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+    buffer = pa.py_buffer(rows.astype(np.int64, copy=False))
+    indices = pa.Array.from_buffers(pa.int64(), len(rows), [None, buffer])
     values: list[Any] = column.take(indices).to_pylist()
     return values
 

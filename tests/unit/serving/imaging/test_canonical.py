@@ -450,6 +450,46 @@ def test_decode_canonical_rejects_other_photos():
         canonical.decode_canonical(encoded(scene(), "JPEG"))
 
 
+@pytest.mark.parametrize(
+    "subsampling", [0, 1, 2], ids=["full colour", "half colour", "quarter colour"]
+)
+def test_decode_upload_of_canonical_photo_equals_decode_stretched(subsampling):
+    buffer = io.BytesIO()
+    letterboxed = Image.new("RGB", (256, 256))
+    letterboxed.paste(scene().convert("RGB").resize((256, 160)), (0, 48))
+    letterboxed.save(buffer, "JPEG", quality=80, subsampling=subsampling)
+    data = buffer.getvalue()
+    assert canonical.canonicalize(data) == data
+
+    assert (canonical.decode_upload(data) == canonical.decode_stretched(data)).all()
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_decode_upload_of_other_photo_equals_its_canonical_photo(format_):
+    data = encoded(scene(), format_)
+
+    expected = canonical.decode_stretched(canonical.canonicalize(data))
+    assert (canonical.decode_upload(data) == expected).all()
+
+
+def test_decode_upload_restores_end_of_canonical_photo():
+    data = canonical.canonicalize(encoded(scene(), "JPEG"))
+
+    assert (canonical.decode_upload(data[:-2]) == canonical.decode_stretched(data)).all()
+
+
+def test_decode_upload_of_damaged_canonical_photo_is_rejected():
+    data = canonical.canonicalize(encoded(scene(), "JPEG"))
+    # Without quantization tables.
+    damaged = data[: data.index(b"\xff\xdb")] + data[data.index(b"\xff\xc0") :]
+
+    with pytest.raises(canonical.PhotoError) as rejected:
+        canonical.decode_upload(damaged)
+    with pytest.raises(canonical.PhotoError) as expected:
+        canonical.canonicalize(damaged)
+    assert str(rejected.value) == str(expected.value)
+
+
 def test_photo_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(PhotoError("truncated", "the JPEG ends early")))
 

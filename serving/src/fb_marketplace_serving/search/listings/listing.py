@@ -102,11 +102,11 @@ class ListingTable(Mapping[str, Listing]):
             raise KeyError(product_id)
         return _without_nan(Listing(*(column[row].as_py() for column in self.table.columns)))
 
-    def take(self, positions: NDArray[np.int64]) -> list[Listing]:
+    def take(self, positions: NDArray[np.integer]) -> list[Listing]:
         """Return the listings at some positions in the order of the ids.
 
         Args:
-            positions: int64, (listings,).
+            positions: integers, (listings,).
         """
         rows = positions if self.ids.is_ascending else self.ids.order[positions]
         return [_without_nan(Listing(**record)) for record in take_values(self.table, rows)]

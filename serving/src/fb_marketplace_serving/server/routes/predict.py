@@ -7,6 +7,7 @@ from fastapi.responses import Response
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.search.listings.filters import SearchFilters
+from fb_marketplace_serving.search.listings.listing import Listing
 from fb_marketplace_serving.server.dependencies import (
     KEY_HEADER,
     ReleaseDependency,
@@ -125,14 +126,14 @@ async def find_similar_photos(
             filters = SearchFilters(categories, min_price, max_price)
             rows = loaded.store.row_mask(loaded.store.mask(filters))
             nearest = loaded.release.index.search(photo.embedding, limit, rows)
-        hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
-        return SimilarImages(hits=[_hit(loaded.release, row, distance) for row, distance in hits])
+        listings = loaded.release.listings.take(loaded.store.listing_of_row[nearest.rows])
+        hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), listings, strict=True)
+        return SimilarImages(hits=[_hit(loaded.release, *hit) for hit in hits])
 
     return await service.run_search(client, search)
 
 
-def _hit(release: Release, row: int, distance: float) -> Hit:
-    listing = release.listings[release.index.product_ids[row]]
+def _hit(release: Release, row: int, distance: float, listing: Listing) -> Hit:
     return Hit(
         image_id=release.index.image_ids[row],
         # The squared distance of unit vectors is 2 - 2 cos. Rounding may exceed either bound.
