@@ -35,6 +35,7 @@ from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.search_artifacts import SearchArtifacts
 from fb_marketplace_serving.search.bm25 import BM25Index
@@ -192,7 +193,12 @@ def compare_clients(
                 def one(number: int, engine: SearchEngine = engine) -> float:
                     started = time.perf_counter()
                     query = client_queries[number % len(client_queries)]
-                    searching.submit(lambda: engine.search(encode(parts, query))).result()
+
+                    def search() -> None:
+                        with INTERPRETER.hold():
+                            engine.search(encode(parts, query))
+
+                    searching.submit(search).result()
                     return time.perf_counter() - started
 
                 if name != REPEATED:

@@ -30,32 +30,26 @@ class InterpreterLock:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the lock. Not reentrant."""
-        self._acquire()
-        try:
-            yield
-        finally:
-            self._release()
-
-    @contextmanager
-    def release(self) -> Iterator[None]:
-        """Release the lock during native code, if this thread holds it."""
-        if not getattr(self._thread, "has_lock", False):
-            yield
-            return
-        self._release()
-        try:
-            yield
-        finally:
-            self._acquire()
-
-    def _acquire(self) -> None:
+        """Hold the lock, except between :meth:`release` and :meth:`acquire`. Not reentrant."""
         self._thread.has_lock = self._lock.acquire(timeout=self._max_wait)
+        self._thread.has_released = False
+        try:
+            yield
+        finally:
+            self.release()
+            self._thread.has_released = False
 
-    def _release(self) -> None:
-        if self._thread.has_lock:
-            self._thread.has_lock = False
+    def release(self) -> None:
+        """Release the lock for native code, if this thread holds it."""
+        if getattr(self._thread, "has_lock", False):
+            self._thread.has_lock, self._thread.has_released = False, True
             self._lock.release()
+
+    def acquire(self) -> None:
+        """Hold the lock again, if this thread has released it."""
+        if getattr(self._thread, "has_released", False):
+            self._thread.has_lock = self._lock.acquire(timeout=self._max_wait)
+            self._thread.has_released = False
 
 
 INTERPRETER: Final = InterpreterLock()

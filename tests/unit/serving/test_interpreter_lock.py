@@ -13,88 +13,91 @@ def lock():
     return InterpreterLock(max_wait=SECONDS)
 
 
-def can_hold(lock):
-    """Return whether another thread can hold the lock now."""
+def run(function):
+    """Return the result of a function in another thread."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(function).result(SECONDS)
 
+
+def is_free(lock):
     def try_lock():
         is_free = lock._lock.acquire(blocking=False)
         if is_free:
             lock._lock.release()
         return is_free
 
-    with ThreadPoolExecutor(1) as other:
-        return other.submit(try_lock).result(SECONDS)
+    return run(try_lock)
 
 
 def test_lock_is_held_by_one_thread(lock):
     with lock.hold():
-        assert not can_hold(lock)
-    assert can_hold(lock)
+        assert not is_free(lock)
+    assert is_free(lock)
 
 
-def test_lock_is_free_after_an_error(lock):
-    with pytest.raises(KeyError), lock.hold():
-        raise KeyError
-
-    assert can_hold(lock)
-
-
-def test_lock_is_free_while_released(lock):
-    with lock.hold():
-        with lock.release():
-            assert can_hold(lock)
-        assert not can_hold(lock)
-
-
-def test_lock_is_held_again_after_an_error_while_released(lock):
-    with lock.hold():
-        with pytest.raises(KeyError), lock.release():
-            raise KeyError
-        assert not can_hold(lock)
-
-
-def test_nested_release_does_not_hold(lock):
-    with lock.hold(), lock.release():
-        with lock.release():
-            pass
-        assert can_hold(lock)
-
-
-def test_release_without_lock_leaves_that_of_another_thread(lock):
-    with ThreadPoolExecutor(1) as other:
-
-        def release():
-            with lock.release():
-                return can_hold(lock)
-
+@pytest.mark.parametrize("is_released", [False, True])
+def test_lock_is_free_after_an_error(lock, is_released):
+    def fail():
         with lock.hold():
-            assert not other.submit(release).result(SECONDS)
+            if is_released:
+                lock.release()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert is_free(lock)
+    lock.acquire()  # no longer in hold()
+    assert is_free(lock)
+
+
+def test_lock_is_free_from_release_to_acquire(lock):
+    with lock.hold():
+        lock.release()
+        lock.release()
+        assert is_free(lock)
+        lock.acquire()
+        lock.acquire()
+        assert not is_free(lock)
+    assert is_free(lock)
+
+
+def test_thread_without_lock_leaves_that_of_another(lock):
+    def change():
+        lock.release()
+        lock.acquire()
+        return True
+
+    with lock.hold():
+        assert run(change)
+        assert not is_free(lock)
 
 
 def test_thread_continues_after_max_wait():
     lock = InterpreterLock(max_wait=0.01)
-    with ThreadPoolExecutor(1) as other:
 
-        def hold():
-            with lock.hold(), lock.release():
-                return True
-
+    def work():
         with lock.hold():
-            assert other.submit(hold).result(SECONDS)
-            assert not can_hold(lock)
+            lock.release()
+            lock.acquire()
+            return True
+
+    with lock.hold():
+        assert run(work)
+        assert not is_free(lock)
+    assert is_free(lock)
 
 
 def test_waiting_thread_continues_when_lock_is_free(lock):
     waits = threading.Event()
-    with ThreadPoolExecutor(1) as other:
 
-        def hold():
-            waits.set()
-            with lock.hold():
-                return True
-
+    def work():
+        waits.set()
         with lock.hold():
-            held = other.submit(hold)
+            return True
+
+    with ThreadPoolExecutor(1) as other:
+        with lock.hold():
+            held = other.submit(work)
             waits.wait(SECONDS)
             assert not held.done()
         assert held.result(SECONDS)

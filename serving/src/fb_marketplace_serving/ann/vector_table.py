@@ -216,8 +216,10 @@ class VectorTable:
             message = f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s"
             raise OSError(errno.EIO, message)
         try:
-            with INTERPRETER.release(), _os_errors():
+            INTERPRETER.release()
+            with _os_errors():
                 yield
+            INTERPRETER.acquire()
             self._paused_until = 0.0
         except OSError:
             now = monotonic()

@@ -154,8 +154,8 @@ class TextEncoder:
             IDS: np.array([tokens.ids], np.int64),
             MASK: np.array([tokens.attention_mask], np.int64),
         }
-        with INTERPRETER.release():
-            outputs = self._session.run(self._outputs, inputs)
+        INTERPRETER.release()  # until the candidates are collected
+        outputs = self._session.run(self._outputs, inputs)
         embeddings = tuple(output[0] for output in outputs)
         return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
 
@@ -207,8 +207,7 @@ class TextTower:
     def encode(self, words: str) -> NDArray[np.float32]:
         """Encode a text: float32, (dimension,), of unit length."""
         ids = np.array([_tokenize(self._tokenizer, words).ids], np.int64)
-        with INTERPRETER.release():
-            (vectors,) = self._session.run([TEXT_TO_IMAGE_EMBEDDING], {IDS: ids})
+        (vectors,) = self._session.run([TEXT_TO_IMAGE_EMBEDDING], {IDS: ids})
         vector: NDArray[np.float32] = vectors[0]
         return vector
 

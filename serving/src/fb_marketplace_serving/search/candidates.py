@@ -1,6 +1,5 @@
 """Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
@@ -151,16 +150,19 @@ def collect_candidates(
     if row_mask is None:
         row_mask = listings.row_mask(listing_mask)
     results: dict[Source, Positions] = {}
+    photo_queries = _photo_queries(indexes, query)
+    if len(listings) >= MIN_RELEASED_LISTINGS:
+        INTERPRETER.release()
+    by_vector: dict[Source, Positions] = {}
+    if query.text_embedding is not None:
+        by_vector["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
+    for source, photo_query in photo_queries.items():
+        by_vector[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
+    INTERPRETER.acquire()
     matches = indexes.bm25.match(query.words) if query.words else None
     if matches is not None:
         results["bm25"] = _top_scores(matches, listing_mask, top_k)
-    photo_queries = _photo_queries(indexes, query)
-    is_large = len(listings) >= MIN_RELEASED_LISTINGS
-    with INTERPRETER.release() if is_large else nullcontext():
-        if query.text_embedding is not None:
-            results["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
-        for source, photo_query in photo_queries.items():
-            results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
+    results |= by_vector  # in the order of ``SOURCES``
     if not results:
         raise ValueError("the query has neither words nor a photo; expected at least one")
     retrieved = list(results.values())
