@@ -149,6 +149,9 @@ class EmbeddingHeadParameters(Parameters):
     temperature: Positive
     path_loss_weight: Annotated[float, Field(ge=0, description="of the loss on category paths")]
     hard_batch_fraction: Annotated[Share, Field(description="batches of similar categories")]
+    max_photos: Annotated[
+        int, Field(ge=4, description="that a head is trained on; a sample of groups of more")
+    ]
     epochs: Annotated[int, Field(ge=0)]
     listings_per_batch: Annotated[int, Field(ge=2)]
     learning_rate: Positive

@@ -30,7 +30,7 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-TITLES_PER_BATCH: Final = 1024
+TITLES_PER_BATCH: Final = 256
 """Number of titles that are compared with all photos at a time."""
 
 PHOTOS_PER_BATCH: Final = 4096
@@ -154,9 +154,8 @@ def select_projections(
     best, rows = -1.0, []
     with limit_blas_threads():
         moments = compute_moments(train, features, parameters.title_weight)
-        photos = features.select(validation.image_ids)
         for ridges, text, photo in fit_projections(moments, parameters):
-            recall = recall_at_10(text, photo, validation, photos)
+            recall = recall_at_10(text, photo, validation, features)
             rows.append({**ridges, "recall_at_10": recall})
             if recall > best:
                 best, maps = recall, (text, photo)
@@ -318,17 +317,19 @@ def l2_normalize(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
 
-def recall_at_10(text: Projection, photo: Projection, pairs: Pairs, photos: Floats) -> float:
+def recall_at_10(
+    text: Projection, photo: Projection, pairs: Pairs, features: StoredVectors
+) -> float:
     """Return the share of titles with a photo of their own listing among the ten nearest photos.
 
     Args:
         text: the map of texts.
         photo: the map of photos.
         pairs: the titles.
-        photos: float32, (photos, features), features of the photos of the pairs.
+        features: features of the photos; read in batches, since a listing may have many photos.
     """
-    hits = find_photos(project(text, pairs.texts[:, 0]), project(photo, photos), pairs)
-    return float(hits.mean())
+    photos = project_photos(features, pairs.image_ids, photo)
+    return float(find_photos(project(text, pairs.texts[:, 0]), photos, pairs).mean())
 
 
 def find_photos(texts: Floats, photos: Floats, pairs: Pairs) -> NDArray[np.bool_]:

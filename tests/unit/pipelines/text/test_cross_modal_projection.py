@@ -9,10 +9,10 @@ from fb_marketplace.pipelines.text.cross_modal_projection import (
     Pairs,
     Projection,
     compute_moments,
+    find_photos,
     fit_projections,
     project,
     project_photos,
-    recall_at_10,
     train_projection,
 )
 from fb_marketplace.skipping import InsufficientDataError
@@ -293,30 +293,45 @@ def test_photos_are_projected_in_batches(market, monkeypatch):
     np.testing.assert_allclose(put, project(item, stored_features.select(names)), atol=1e-6)
 
 
-def test_recall_is_share_of_titles_with_photo_in_top_10():
+def test_title_is_found_by_photo_of_its_listing_in_top_10():
     random = np.random.default_rng(1)
     counts = random.integers(1, 4, 30)
     starts = np.concatenate([[0], np.cumsum(counts)])
     photos = random.normal(size=(starts[-1], 7)).astype(np.float32)
-    texts = random.normal(size=(30, 3, 6)).astype(np.float32)
-    pairs = Pairs(texts, [""] * len(photos), starts)
-    text_map, photo_map = projection(random), projection(random, size=7)
+    texts = random.normal(size=(30, 7)).astype(np.float32)
+    pairs = Pairs(np.empty((30, 3, 6), np.float32), [""] * len(photos), starts)
 
-    similar = project(text_map, pairs.texts[:, 0]) @ project(photo_map, photos).T
-    hits = [
-        set(np.argsort(-similar[row])[:10]) & set(range(starts[row], starts[row + 1]))
+    similar = texts @ photos.T
+    expected = [
+        bool(set(np.argsort(-similar[row])[:10]) & set(range(starts[row], starts[row + 1])))
         for row in range(30)
     ]
 
-    recall = recall_at_10(text_map, photo_map, pairs, photos)
-    assert 0 < recall < 1
-    assert recall == np.mean([bool(item) for item in hits])
+    assert 0 < sum(expected) < 30
+    assert find_photos(texts, photos, pairs).tolist() == expected
 
 
 def test_fewer_than_ten_photos_are_all_found():
     random = np.random.default_rng(2)
     photos = random.normal(size=(3, 7)).astype(np.float32)
-    texts = random.normal(size=(3, 3, 6)).astype(np.float32)
-    pairs = Pairs(texts, [""] * 3, np.arange(4))
+    texts = random.normal(size=(3, 7)).astype(np.float32)
+    pairs = Pairs(np.empty((3, 3, 6), np.float32), [""] * 3, np.arange(4))
 
-    assert recall_at_10(projection(random), projection(random, size=7), pairs, photos) == 1
+    assert find_photos(texts, photos, pairs).all()
+
+
+def test_memory_of_projection_does_not_grow_with_photos(market, files, projecting, monkeypatch):
+    texts, features, products, splits = market()
+    sizes, read = [], StoredVectors.select
+
+    def record(vectors, ids):
+        sizes.append(len(ids))
+        return read(vectors, ids)
+
+    monkeypatch.setattr(StoredVectors, "select", record)
+    monkeypatch.setattr(cross_modal_projection, "PHOTOS_PER_BATCH", 5)
+
+    train_projection(*files, texts, features, products, splits, projecting)
+
+    assert (splits["split"] == "validation").sum() > 5
+    assert max(sizes) == 5

@@ -66,6 +66,7 @@ def base_recipe(base_parameters) -> VisionParameters:
             "second_input_side": 64,
             "late_blocks": 0,
             "dimension": 8,
+            "max_photos": 1000,
             "listings_per_batch": 4,
         },
         encoder={"calibration_photos": 12},

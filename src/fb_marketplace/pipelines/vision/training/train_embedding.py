@@ -1,6 +1,7 @@
 """Embedding nodes: the trained embedding head, and other layers to compare it with."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.evaluation.sampling import sample_rows
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.training.linear_probe import (
@@ -68,7 +70,8 @@ def train_embedding_head(
     from fb_marketplace.pipelines.vision.models.network import network_weights
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
-    data = make_feature_set(block_features, products, splits)
+    selected = photos_to_pair(splits, parameters)
+    data = make_feature_set(block_features, products, selected)
     pairs = product_pairs(data, products)._replace(parts=head_parts(parameters))
     head, history = fit_head(pairs, parameters.embedding, parameters.seed)
     card = {
@@ -77,6 +80,19 @@ def train_embedding_head(
     }
     content = save(network_weights(head), {"card": json.dumps(card, sort_keys=True)})
     return TrainedEmbedding(content, history)
+
+
+def photos_to_pair(splits: pd.DataFrame, parameters: VisionParameters) -> pd.DataFrame:
+    """Return the rows of photos of the training and validation splits.
+
+    If there are more than ``max_photos``, groups are sampled. Blocks of all photos of a large market would
+    take gigabytes.
+    """
+    photos = splits[splits["split"].isin(["train", "validation"])].dropna(subset="image_id")
+    groups = photos["group"].unique()
+    share = min(1, parameters.embedding.max_photos / max(1, len(photos)))
+    rows = sample_rows(groups.tolist(), math.ceil(share * len(groups)), parameters.seed)
+    return photos[photos["group"].isin(groups[rows])]
 
 
 def product_pairs(data: FeatureSet, products: pd.DataFrame) -> "Pairs":

@@ -20,7 +20,7 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     predict,
     train_head,
 )
-from fb_marketplace.pipelines.vision.training.train_embedding import product_pairs
+from fb_marketplace.pipelines.vision.training.train_embedding import photos_to_pair, product_pairs
 from fb_marketplace.storage.fingerprints import make_key, stage_digest
 from fb_marketplace.storage.keyed_table import Table
 
@@ -70,7 +70,7 @@ def prepare_embedding_objective(
     """Return Recall@1 of validation photos in their group, as a function of ``vision.embedding``."""
     from fb_marketplace.pipelines.vision.models.embedding_head import head_parts
 
-    data = make_feature_set(block_features, products, splits)
+    data = make_feature_set(block_features, products, photos_to_pair(splits, parameters))
     pairs = product_pairs(data, products)
 
     def evaluate(values: EmbeddingHeadParameters) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from fb_marketplace.pipelines.vision.models.embedding_head import (
 from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     embedding_layer,
+    photos_to_pair,
     train_embedding_head,
     train_hidden_layer,
 )
@@ -119,6 +120,17 @@ def test_side_does_not_matter_without_a_second_backbone(
     other = changed(base_recipe, embedding={"second_input_side": 96})
 
     assert embedding_layer(fitted_network, sha256(model.read()), head, other).second is None
+
+
+def test_photos_to_pair_are_sampled_by_group(market, base_recipe, changed):
+    *_, splits = market
+    few = changed(base_recipe, embedding={"max_photos": 20})
+
+    sample, every = (photos_to_pair(splits, recipe) for recipe in (few, base_recipe))
+
+    assert len(sample) == 20
+    assert sample.groupby("group").size().eq(2).all()
+    assert every["split"].tolist() == ["train"] * 32 + ["validation"] * 8
 
 
 def test_head_without_pairs_is_insufficient(market, model, base_recipe):
