@@ -14,6 +14,11 @@ _MIN_SIMILARITY: Final = 0.75
 """Minimum similarity of a suggestion, as difflib's ratio."""
 
 
+def quote(text: str) -> str:
+    """Return a text in quotes, cut to ``MAX_QUOTED`` characters after escaping: one may become ten."""
+    return f"'{repr(text)[1:-1][:MAX_QUOTED]}'"
+
+
 def close_names(text: str, names: Iterable[str], limit: int = MAX_SUGGESTIONS) -> list[str]:
     """Return the names whose spelling is closest to a text, closest first."""
     return difflib.get_close_matches(text[:MAX_QUOTED], list(names), limit, _MIN_SIMILARITY)

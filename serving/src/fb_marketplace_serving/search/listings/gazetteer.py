@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from fb_marketplace_serving.search.listings.geo import distance_km
-from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names
+from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names, quote
 from fb_marketplace_serving.search.tokenizer import words
 from fb_marketplace_serving.storage.parquet import read_parquet
 
@@ -207,7 +207,7 @@ class Gazetteer:
         return Row(*(column[number] for column in self._columns))
 
     def _unknown(self, text: str, key: str) -> UnknownPlaceError:
-        quoted = repr(text.strip()[:MAX_QUOTED])
+        quoted = quote(text.strip())
         if key in self._counties:
             return UnknownPlaceError(f"{quoted} is a county; expected a town in it")
         if self._towns_named(key):

@@ -156,7 +156,7 @@ def test_suggestions_are_limited(known):
     assert len(refused.value.suggestions) == MAX_SUGGESTIONS
 
 
-@pytest.mark.parametrize("typed", ["", "   ", ",", "???", "x" * 10_000])
+@pytest.mark.parametrize("typed", ["", "   ", ",", "???", "x" * 10_000, "\U000108b0" * 64])
 def test_invalid_name_gives_short_error(known, typed):
     with pytest.raises(UnknownPlaceError) as refused:
         known.find(typed)
