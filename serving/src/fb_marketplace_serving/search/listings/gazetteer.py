@@ -5,7 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from fb_marketplace_serving.search.listings.geo import distance_km
-from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names, quote
+from fb_marketplace_serving.search.suggestions import (
+    MAX_QUOTED,
+    MAX_SUGGESTIONS,
+    close_names,
+    quote,
+)
 from fb_marketplace_serving.search.tokenizer import words
 from fb_marketplace_serving.storage.parquet import read_parquet
 

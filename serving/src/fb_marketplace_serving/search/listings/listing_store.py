@@ -19,7 +19,12 @@ from fb_marketplace_serving.search.listings.filters import (
 from fb_marketplace_serving.search.listings.geo import distance_km
 from fb_marketplace_serving.search.listings.listing import IMPLAUSIBLE, Listing, ListingTable
 from fb_marketplace_serving.search.listings.listing_features import ListingFeatures
-from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS, close_names, quote
+from fb_marketplace_serving.search.suggestions import (
+    MAX_QUOTED,
+    MAX_SUGGESTIONS,
+    close_names,
+    quote,
+)
 from fb_marketplace_serving.storage.columns import IdColumn, column_of, text_array, to_numpy
 
 Mask = NDArray[np.bool_]
