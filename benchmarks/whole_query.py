@@ -43,6 +43,7 @@ from fb_marketplace_serving.search.candidates import (
     QueryVectors,
     SearchIndexes,
     collect_candidates,
+    release_interpreter,
 )
 from fb_marketplace_serving.search.engine import SearchEngine, Sort
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
@@ -196,6 +197,7 @@ def compare_clients(
 
                     def search() -> None:
                         with INTERPRETER.hold():
+                            release_interpreter(engine.listings)
                             engine.search(encode(parts, query))
 
                     searching.submit(search).result()

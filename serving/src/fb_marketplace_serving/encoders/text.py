@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.session import open_session
-from fb_marketplace_serving.interpreter_lock import INTERPRETER
 
 IDS: Final = "ids"
 MASK: Final = "mask"
@@ -154,7 +153,6 @@ class TextEncoder:
             IDS: np.array([tokens.ids], np.int64),
             MASK: np.array([tokens.attention_mask], np.int64),
         }
-        INTERPRETER.release()  # until the candidates are collected
         outputs = self._session.run(self._outputs, inputs)
         embeddings = tuple(output[0] for output in outputs)
         return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))

@@ -25,7 +25,8 @@ DEFAULT_TOP_K: Final = 100
 """Listings per source."""
 
 MIN_RELEASED_LISTINGS: Final = 5_000
-"""Number of listings from which another search may run while vectors are compared."""
+"""Number of listings from which another search runs during native code. For fewer, to change threads takes
+as much time as it saves."""
 
 RRF_K: Final = 60
 """Constant of reciprocal rank fusion, as in Cormack et al. (2009)."""
@@ -164,8 +165,7 @@ def collect_candidates(
         row_mask = listings.row_mask(listing_mask)
     results: dict[Source, Positions] = {}
     photo_queries = _photo_queries(indexes, query)
-    if len(listings) >= MIN_RELEASED_LISTINGS:
-        INTERPRETER.release()
+    release_interpreter(listings)
     by_vector: dict[Source, Positions] = {}
     if query.text_embedding is not None:
         by_vector["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
@@ -217,6 +217,12 @@ def collect_candidates(
         results["multimodal"] = _most_similar(positions[by_photo], both[by_photo], top_k)
     rank, fused = _fuse(positions, results)
     return CandidateSet(positions, similarity, rank, fused, row, matches, terms)
+
+
+def release_interpreter(listings: ListingStore) -> None:
+    """Let another search run until this one has compared vectors, if there are many listings."""
+    if len(listings) >= MIN_RELEASED_LISTINGS:
+        INTERPRETER.release()
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:

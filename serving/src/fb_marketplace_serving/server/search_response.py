@@ -6,7 +6,11 @@ from functools import partial
 import numpy as np
 from fastapi import HTTPException
 
-from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
+from fb_marketplace_serving.search.candidates import (
+    SOURCES,
+    QueryVectors,
+    release_interpreter,
+)
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listings.gazetteer import UnknownPlaceError
@@ -150,6 +154,7 @@ def _query(
     artifacts = loaded.release.search
     query = QueryVectors()
     if words and artifacts:
+        release_interpreter(loaded.store)
         with service.metrics.stage("text"):
             query = QueryVectors.from_words(words, artifacts.text_encoder.encode([words]))
     if photo is not None:

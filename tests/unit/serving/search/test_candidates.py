@@ -15,6 +15,9 @@ from fb_marketplace.ann.vector_tables import write_vector_table
 from fb_marketplace.parameters.release import SearchParameters
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import VectorTable
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
+from fb_marketplace_serving.search import candidates as candidates_module
+from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.candidates import (
     RRF_K,
     QueryVectors,
@@ -362,3 +365,27 @@ def test_text_and_photo_rank_only_found_candidates(depth, result):
     )
     first = [result[place] for place in by_both[:depth]]
     assert first == {1: ["p"], 2: ["u", "p"]}[depth]
+
+
+@pytest.mark.parametrize(("minimum", "expected"), [(1, [False, False, True]), (5, [True] * 3)])
+def test_lock_is_free_while_vectors_of_many_listings_are_compared(
+    small, monkeypatch, minimum, expected
+):
+    held = []
+
+    def note(function):
+        def noting(*args, **kwargs):
+            held.append(INTERPRETER._lock.locked())
+            return function(*args, **kwargs)
+
+        return noting
+
+    monkeypatch.setattr(candidates_module, "MIN_RELEASED_LISTINGS", minimum)
+    monkeypatch.setattr(Index, "nearest", note(Index.nearest))
+    monkeypatch.setattr(BM25Index, "match", note(BM25Index.match))
+    query = QueryVectors("lamp", direction(TEXT_SIZE, 1), direction(PICTURE_SIZE, 1))
+
+    with INTERPRETER.hold():
+        collect_candidates(small, query)
+
+    assert held == expected

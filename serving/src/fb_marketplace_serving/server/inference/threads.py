@@ -38,6 +38,12 @@ _ACTIVE_SECONDS: Final = 1e-5
 _M_MMAP_THRESHOLD: Final = -3
 """``mallopt`` parameter: smallest block that is allocated, and returned, by itself."""
 
+_M_TRIM_THRESHOLD: Final = -1
+"""``mallopt`` parameter: free bytes at the end of a heap above which they are returned."""
+
+_KEPT_BYTES: Final = 2 * 1024 * 1024
+"""Free bytes that a heap keeps. By default it is 128 kB: arrays of a photo would be mapped each time."""
+
 _PIXEL_BLOCK: Final = 4 * 1024 * 1024
 """Bytes. Pillow allocates pixels in blocks of 16 MB; smaller photos and arrays stay in the heap."""
 
@@ -148,6 +154,7 @@ def return_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, _PIXEL_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def return_freed_columns() -> None:
