@@ -180,7 +180,11 @@ def run_services(local: Run, folder: Path, *faults: str) -> dict[str, Any]:
     """Run the pipelines on the services of the compose files; return the report of ``compose_cluster``."""
     source, clone = local.place.clone, folder / "clone"
     # The configuration of tests, as the one that the documents name.
-    shutil.copytree(source, clone, ignore=shutil.ignore_patterns("data", ".git"))
+    shutil.copytree(
+        source,
+        clone,
+        ignore=lambda path, _: {"data", ".git"} if Path(path) == source else set(),
+    )
     shutil.copytree(source / "conf" / "test", clone / "conf" / "ray", dirs_exist_ok=True)
     printed = machines.isolated(
         *(compose_cluster.__file__, WORKERS, str(clone), str(source / local.place.raw)),
