@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
@@ -22,13 +23,8 @@ from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.items.product import PriceContext, price_contexts
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (
-    AttributeFacet,
-    CandidateSource,
-    CategoryFacet,
     Explanation,
     FeatureContribution,
-    PriceFacet,
-    SearchHit,
     SearchRequest,
     SearchResponse,
 )
@@ -89,29 +85,21 @@ def build_response(
         _relevance(results, positions),
         explanations,
     )
-    return SearchResponse(
-        release=loaded.version,
-        total=len(results.hits),
-        total_listings=results.total_listings,
-        min_relevance=results.min_relevance,
-        nearest_category=results.nearest_category,
-        hits=[_hit(loaded, results, *parts) for parts in zip(*columns, strict=True)],
-        categories=[
-            CategoryFacet(path=facet.path, count=facet.count) for facet in results.facets.categories
-        ],
-        prices=[
-            PriceFacet(low=facet.low, high=facet.high, count=facet.count)
-            for facet in results.facets.prices
-        ],
-        attributes=[
-            AttributeFacet(kind=facet.kind, value=facet.value, count=facet.count)
-            for facet in results.facets.attributes
-        ],
-        words=request.q,
-        corrected=understood.correction,
-        did_you_mean=understood.query.suggestion,
-        interpretation=understood.interpretation(cheap_price),
-    )
+    # Validated at once: to create each part as a model takes five times as long.
+    body = {
+        "release": loaded.version,
+        "total": len(results.hits),
+        "total_listings": results.total_listings,
+        "min_relevance": results.min_relevance,
+        "nearest_category": results.nearest_category,
+        "hits": [_hit(loaded, results, *parts) for parts in zip(*columns, strict=True)],
+        **results.facets._asdict(),
+        "words": request.q,
+        "corrected": understood.correction,
+        "did_you_mean": understood.query.suggestion,
+        "interpretation": understood.interpretation(cheap_price),
+    }
+    return SearchResponse.model_validate(body, from_attributes=True)
 
 
 def _cheap_price(loaded: LoadedRelease, results: SearchResults) -> float | None:
@@ -174,19 +162,20 @@ def _hit(
     distance_km: float | None,
     relevance: float | None,
     explanation: Explanation | None,
-) -> SearchHit:
+) -> dict[str, Any]:
+    """Return the fields of a :class:`SearchHit`."""
     product_ids = loaded.store.product_ids
-    return SearchHit(
+    return {
         **listing._asdict(),
         **price._asdict(),
-        image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
-        score=_finite(hit.score),
-        relevance=relevance,
-        sources=_sources(results, hit.candidate),
-        distance_km=distance_km,
-        duplicates=[product_ids[position] for position in hit.duplicates],
-        explanation=explanation,
-    )
+        "image_id": loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
+        "score": _finite(hit.score),
+        "relevance": relevance,
+        "sources": _sources(results, hit.candidate),
+        "distance_km": distance_km,
+        "duplicates": [product_ids[position] for position in hit.duplicates],
+        "explanation": explanation,
+    }
 
 
 def _distances(
@@ -208,16 +197,17 @@ def _relevance(results: SearchResults, positions: Positions) -> list[float | Non
     ]
 
 
-def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:
+def _sources(results: SearchResults, candidate: int) -> list[dict[str, Any]]:
+    """Return the fields of each :class:`CandidateSource`."""
     pool = results.candidates
     if pool is None or candidate < 0:
         return []
     return [
-        CandidateSource(
-            source=source,
-            rank=int(pool.rank[source][candidate]),
-            similarity=_finite(float(pool.similarity[source][candidate])),
-        )
+        {
+            "source": source,
+            "rank": int(pool.rank[source][candidate]),
+            "similarity": _finite(float(pool.similarity[source][candidate])),
+        }
         for source in SOURCES
         if source in pool.rank and pool.rank[source][candidate]
     ]

@@ -377,10 +377,21 @@ class Relevance:
 
     def __init__(self, model: RelevanceModel, features: RelevanceFeatures) -> None:
         self._model, self._features = model, features
+        # Sorted positions and their probabilities, from :meth:`at_least`.
+        self._known: list[tuple[Positions, NDArray[np.float64]]] = []
 
     def probabilities(self, positions: Positions) -> NDArray[np.float64]:
         """Return the probabilities of listings: float64, (positions,)."""
-        return self._model.probabilities(self._features.matrix(positions))
+        values = np.full(len(positions), np.nan)
+        for known, probabilities in self._known:
+            places = np.minimum(np.searchsorted(known, positions), len(known) - 1)
+            is_known = known[places] == positions
+            values[is_known] = probabilities[places[is_known]]
+        unknown = np.flatnonzero(np.isnan(values))
+        if len(unknown):
+            features = self._features.matrix(positions[unknown])
+            values[unknown] = self._model.probabilities(features)
+        return values
 
     def at_least(self, minimum: float, mask: Mask | None) -> tuple[NDArray[np.int64], Positions]:
         """Find the listings that reach a probability.
@@ -402,11 +413,14 @@ class Relevance:
         special = features.special_candidates
         probabilities = self._model.probabilities(np.concatenate([rows, features.special_matrix()]))
         group[special] = len(rows) + np.arange(len(special))
-        passing = np.flatnonzero((probabilities >= minimum)[group])
-        chosen = passing[: np.searchsorted(passing, len(features.candidates))]
+        count, values = len(features.candidates), probabilities[group]
+        known = ((features.candidates, values[:count]), (positions, values[count:]))
+        self._known = [part for part in known if len(part[0])]
+        passing = np.flatnonzero(values >= minimum)
+        chosen = passing[: np.searchsorted(passing, count)]
         others = passing[len(chosen) :]
         order = np.argsort(ranks(-probabilities)[group[others]], kind="stable")
-        return chosen, positions[others[order] - len(features.candidates)]
+        return chosen, positions[others[order] - count]
 
     def _possible(self, minimum: float) -> tuple[Positions, NDArray[np.int32]]:
         """Return all listings that reach a probability, and few others, without the candidates.

@@ -117,6 +117,18 @@ def test_empty_market_has_no_relevant_listings(model):
     assert len(chosen) == len(others) == 0
 
 
+@pytest.mark.parametrize("minimum", [0.02, 0.3, 1.0])
+def test_probabilities_after_a_search_are_those_before(small, model, minimum):
+    positions = np.random.default_rng(3).permutation(len(small.catalogue))
+    for query, filters in queries(40, seed=3):
+        relevance = Relevance(model, features_of(small, query))
+        before = relevance.probabilities(positions)
+
+        relevance.at_least(minimum, small.catalogue.mask(filters))
+
+        np.testing.assert_allclose(relevance.probabilities(positions), before, rtol=1e-12)
+
+
 def test_own_vote_does_not_count(small):
     query = QueryVectors(photo=small.searched.image.vectors(np.array([0]))[0])
     candidates = collect_candidates(small.searched, query, top_k=1)
