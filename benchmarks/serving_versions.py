@@ -6,6 +6,8 @@
 Each server serves a release that its own pipelines built from the same listings. Turns of short loads from
 four clients alternate between the two. CPU time includes all processes of a server, but not the clients.
 
+Searches repeat the same texts, whose embeddings this server caches, and then each turn has new texts.
+
 Before measuring, equal times were expected, since most of the time is the encoder's. Against 630e8bb, they
 were equal within a tenth: see docs/speed.md.
 """
@@ -46,16 +48,19 @@ def main() -> None:
     lake = Path(os.environ.get("FB_LAKE", "data"))
     checkout = options.checkout.resolve()
     modules = os.pathsep.join(str(checkout / folder) for folder in ("src", "serving/src"))
-    with tempfile.TemporaryDirectory() as folder:
-        photos, queries = write_photos(Path(folder) / "photos"), Path(folder) / "queries"
-        queries.write_text("\n".join(titles(lake)))
+    with tempfile.TemporaryDirectory() as name:
+        folder, count, turns = Path(name), options.requests, options.turns
+        photos, texts = write_photos(folder / "photos"), titles(lake)
+        loads = {path: [photos] * (turns + 1) for path in options.paths}
+        if "/search" in loads:
+            loads["/search"] = write_texts(folder, [texts] * (turns + 1))
+            loads["/search of new texts"] = write_texts(folder, new_texts(texts, count, turns + 1))
         with (
             running(serve_command(lake)) as mine,
             running(command_of(checkout, options.lake), PYTHONPATH=modules) as other,
         ):
-            for path in options.paths:
-                content = queries if path == "/search" else photos
-                take_turns([mine, other], path, content, options.requests, options.turns)
+            for load, contents in loads.items():
+                take_turns([mine, other], load, contents, count)
 
 
 def command_of(checkout: Path, lake: Path) -> list[str]:
@@ -74,6 +79,23 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
+def write_texts(folder: Path, turns: list[list[str]]) -> list[Path]:
+    """Write the texts of each turn to a file."""
+    files = []
+    for texts in turns:
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            file.write("\n".join(texts))
+        files.append(Path(file.name))
+    return files
+
+
+def new_texts(texts: list[str], count: int, turns: int) -> list[list[str]]:
+    """Return for each turn texts of two titles that no other turn has."""
+    pairs = [f"{a} {b.split()[0]}" for b in texts if b for a in texts if a and a != b]
+    distinct = list(dict.fromkeys(pairs))
+    return [distinct[turn * count : (turn + 1) * count] for turn in range(turns)]
+
+
 def titles(lake: Path) -> list[str]:
     """Return the first words of titles."""
     listings = list(Release.open(str(lake)).listings.values())
@@ -81,14 +103,22 @@ def titles(lake: Path) -> list[str]:
 
 
 def take_turns(
-    servers: list[tuple[int, psutil.Process]], path: str, content: Path, count: int, turns: int
+    servers: list[tuple[int, psutil.Process]], load: str, contents: list[Path], count: int
 ) -> None:
-    """Put the same short load on each server in turn, and print the results."""
+    """Put the same short load on each server in turn, and print the results.
+
+    Args:
+        servers: ports and processes of this server and the other.
+        load: path of the requests, and a description.
+        contents: photos or texts of the warm-up, and of each turn.
+        count: requests per turn.
+    """
+    path = load.partition(" ")[0]
     rates: list[list[float]] = [[], []]
     seconds: list[list[float]] = [[], []]
     for port, _ in servers:
-        put_load(port, path, content, count=WARM_UP, clients=CLIENTS)
-    for turn in range(turns):
+        put_load(port, path, contents[0], count=WARM_UP, clients=CLIENTS)
+    for turn, content in enumerate(contents[1:]):
         for number in (0, 1) if turn % 2 else (1, 0):
             port, process = servers[number]
             before = cpu_seconds(process)
@@ -98,7 +128,7 @@ def take_turns(
             check(path, answers)
     (mine, other), (my_seconds, other_seconds) = rates, seconds
     print(
-        f"{path}: {statistics.median(mine):.1f} requests/s, the other {statistics.median(other):.1f} "
+        f"{load}: {statistics.median(mine):.1f} requests/s, the other {statistics.median(other):.1f} "
         f"({median_ratio(mine, other):.2f}x); {1000 * statistics.fmean(my_seconds):.2f} ms of CPU, the "
         f"other {1000 * statistics.fmean(other_seconds):.2f} ms "
         f"({median_ratio(other_seconds, my_seconds):.2f}x)",
