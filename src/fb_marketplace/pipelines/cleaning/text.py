@@ -25,6 +25,8 @@ def normalize(text: str) -> str:
     (zero-width), private-use and unassigned characters, lone surrogates and replacement characters are
     dropped. Unicode becomes NFC (UAX #15). Accents, currency signs, fractions, quotes and emoji stay.
     """
+    if text.isascii() and text.isprintable() and "&" not in text and "  " not in text:
+        return text.strip()  # Most texts; the steps below would not change them.
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     if "&" in text:
         text = html.unescape(_AMPERSANDS.sub("&", text))

@@ -65,6 +65,12 @@ def test_normalized_text_is_valid_utf_8(typed):
     assert text.normalize(typed).encode("utf-8").decode("utf-8") == text.normalize(typed)
 
 
+@given(st.text(" a!&\t\n", max_size=8))
+def test_ordinary_text_is_normalized_like_any_other(typed):
+    # A zero-width space is removed, but no ordinary text has one.
+    assert text.normalize(typed) == text.normalize(f"{typed}\u200b")
+
+
 def test_title_is_one_line():
     assert text.normalize_line(" Oak \r\n table\n") == "Oak table"
 
