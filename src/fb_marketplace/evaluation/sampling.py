@@ -22,7 +22,12 @@ def sample_rows(ids: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
     """
     if len(ids) <= count:
         return np.arange(len(ids))
+    return np.sort(sample_order(ids, seed)[:count])
+
+
+def sample_order(ids: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """Return all rows in the order in which :func:`sample_rows` takes them."""
     numbers = pd.util.hash_array(
         np.asarray(ids, dtype=object), hash_key=f"{seed:016}"[-16:], categorize=False
     )
-    return np.sort(np.argsort(numbers, kind="stable")[:count])
+    return np.argsort(numbers, kind="stable")

@@ -151,7 +151,11 @@ class EmbeddingHeadParameters(Parameters):
     koleo_weight: Annotated[float, Field(ge=0, description="of the entropy regularizer")]
     hard_batch_fraction: Annotated[Share, Field(description="batches of similar categories")]
     max_photos: Annotated[
-        int, Field(ge=4, description="that a head is trained on; a sample of groups of more")
+        int,
+        Field(
+            ge=4,
+            description="Maximum photos to train and validate on; groups are sampled if there are more",
+        ),
     ]
     epochs: Annotated[int, Field(ge=0)]
     listings_per_batch: Annotated[int, Field(ge=2)]

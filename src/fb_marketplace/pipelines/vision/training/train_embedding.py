@@ -1,7 +1,6 @@
 """Embedding nodes: the trained embedding head, and other layers to compare it with."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.sampling import sample_rows
+from fb_marketplace.evaluation.sampling import sample_order
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.training.linear_probe import (
@@ -85,14 +84,17 @@ def train_embedding_head(
 def photos_to_pair(splits: pd.DataFrame, parameters: VisionParameters) -> pd.DataFrame:
     """Return the rows of photos of the training and validation splits.
 
-    If there are more than ``max_photos``, groups are sampled. Blocks of all photos of a large market would
-    take gigabytes.
+    If there are more than ``max_photos``, groups are sampled, without those that would exceed it. Blocks of
+    all photos of a large market would take gigabytes.
     """
     photos = splits[splits["split"].isin(["train", "validation"])].dropna(subset="image_id")
-    groups = photos["group"].unique()
-    share = min(1, parameters.embedding.max_photos / max(1, len(photos)))
-    rows = sample_rows(groups.tolist(), math.ceil(share * len(groups)), parameters.seed)
-    return photos[photos["group"].isin(groups[rows])]
+    sizes = photos["group"].value_counts(sort=False)
+    room, sample = parameters.embedding.max_photos, []
+    for group in sizes.index[sample_order(sizes.index.tolist(), parameters.seed)]:
+        if sizes[group] <= room:
+            room -= sizes[group]
+            sample.append(group)
+    return photos[photos["group"].isin(sample)]
 
 
 def product_pairs(data: FeatureSet, products: pd.DataFrame) -> "Pairs":

@@ -126,11 +126,23 @@ def test_photos_to_pair_are_sampled_by_group(market, base_recipe, changed):
     *_, splits = market
     few = changed(base_recipe, embedding={"max_photos": 20})
 
-    sample, every = (photos_to_pair(splits, recipe) for recipe in (few, base_recipe))
+    sample, photos = (photos_to_pair(splits, recipe) for recipe in (few, base_recipe))
 
     assert len(sample) == 20
     assert sample.groupby("group").size().eq(2).all()
-    assert every["split"].tolist() == ["train"] * 32 + ["validation"] * 8
+    assert photos["split"].tolist() == ["train"] * 32 + ["validation"] * 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_photos_to_pair_of_unequal_groups_are_at_most_the_maximum(base_recipe, changed, seed):
+    groups = ["large"] * 90 + ["medium"] * 8 + [f"small {number}" for number in range(10)]
+    splits = pd.DataFrame({"image_id": range(len(groups)), "group": groups, "split": "train"})
+    recipe = changed(base_recipe, seed=seed, embedding={"max_photos": 20})
+
+    sizes = photos_to_pair(splits, recipe)["group"].value_counts()
+
+    assert sizes.sum() == 18
+    assert "large" not in sizes
 
 
 def test_head_without_pairs_is_insufficient(market, model, base_recipe):
