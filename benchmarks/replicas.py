@@ -40,7 +40,8 @@ from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.storage.lake import Lake
 
-WARM_UP, KILL = "warm-up", "with a kill"
+WARM_UP: Final = "first searches"
+KILL: Final = "with a kill"
 WARM_UP_SECONDS: Final = 30
 TITLES: Final = 2_000
 
@@ -120,12 +121,9 @@ def measure(lake: str, queries: dict[str, Path], folder: Path, options: argparse
             show("idle", memory(process.pid))
         port = free_port()
         addresses = [f"127.0.0.1:{server}" for server, _ in servers]
-        stack.enter_context(terminated(nginx(folder, port, *addresses)))
+        stack.enter_context(run_command(nginx(folder, port, *addresses)))
         failed = 0
-        for name, seconds in (
-            ("first searches", WARM_UP_SECONDS),
-            ("with a kill", options.seconds),
-        ):
+        for name, seconds in ((WARM_UP, WARM_UP_SECONDS), (KILL, options.seconds)):
             with ThreadPoolExecutor(1) as pool:
                 load = pool.submit(search, port, queries, options.rate, seconds)
                 if name == KILL:
@@ -134,18 +132,18 @@ def measure(lake: str, queries: dict[str, Path], folder: Path, options: argparse
                         show("searched", memory(process.pid))
                     servers[0][1].kill()
                 answers = load.result()
-            for kind, given in answers.items():
-                statuses = dict(Counter(answer.status for answer in given))
-                p50, p99 = (1000 * quantile(given, share) for share in (0.5, 0.99))
+            for kind, responses in answers.items():
+                statuses = dict(Counter(answer.status for answer in responses))
+                p50, p99 = (1000 * quantile(responses, share) for share in (0.5, 0.99))
                 print(f"{name}, {kind}: p50 {p50:.0f} ms, p99 {p99:.0f} ms, statuses {statuses}")
-                # A server that is warming up may turn away searches of a busy machine.
-                failed += name == KILL and sum(answer.status != 200 for answer in given)
+                # A server that is warming up may reject searches of a busy machine.
+                failed += name == KILL and sum(answer.status != 200 for answer in responses)
         show("at the end", memory(servers[-1][1].pid))
     return failed
 
 
 @contextlib.contextmanager
-def terminated(command: list[str]) -> Iterator[None]:
+def run_command(command: list[str]) -> Iterator[None]:
     """Run a command while the block lasts."""
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         time.sleep(1)

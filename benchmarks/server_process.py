@@ -121,17 +121,17 @@ def memory(process: psutil.Process) -> float:
 
 
 @contextmanager
-def sampled(measure: Callable[[], T], every: float) -> Iterator[list[T]]:
-    """Measure at once, and then after each interval, in a thread.
+def sample_during(measure: Callable[[], T], interval_s: float) -> Iterator[list[T]]:
+    """Measure at once, and then after each interval, in a thread, while the block lasts.
 
     Args:
-        measure: what is measured.
-        every: length of an interval, in seconds.
+        measure: function to call.
+        interval_s: seconds between two calls.
     """
     samples, done = [measure()], threading.Event()
 
     def sample() -> None:
-        while not done.wait(every):
+        while not done.wait(interval_s):
             samples.append(measure())
 
     thread = threading.Thread(target=sample)

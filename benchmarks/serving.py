@@ -31,7 +31,7 @@ from server_process import (
     put_load,
     quantile,
     running,
-    sampled,
+    sample_during,
     serve_command,
     throughput,
 )
@@ -158,7 +158,7 @@ def overload(lake: Path, max_in_flight: int) -> None:
         capacity = throughput(ask(port, lake, count=240, clients=max_in_flight))
         half = ask(port, lake, rate=capacity / 2, seconds=20)
         before = memory(process)
-        with sampled(lambda: memory(process), every=0.1) as samples:
+        with sample_during(lambda: memory(process), interval_s=0.1) as samples:
             flood = ask(port, lake, rate=4 * capacity, seconds=20)
         after = ask(port, lake, count=int(2 * capacity), clients=max_in_flight)
     accepted = [answer for answer in flood if answer.status == 200]

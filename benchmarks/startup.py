@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 from large_lake import VERSIONS, make_large_lake
-from server_process import running, sampled, serve_command
+from server_process import running, sample_during, serve_command
 
 from fb_marketplace_serving.release.pointer import read_pointer, set_current
 from fb_marketplace_serving.storage.lake import Lake
@@ -105,13 +105,13 @@ def measure_server(lake: Path) -> None:
             p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
             print(f"{name:12} p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         show("browsed", memory(process.pid))
-        with sampled(lambda: memory(process.pid), every=0.02) as during:
+        with sample_during(lambda: memory(process.pid), interval_s=0.02) as samples:
             started = time.perf_counter()
             put_current(lake, second)
             while released(port) != second:
                 time.sleep(0.05)
             print(f"swapped after {time.perf_counter() - started:.1f} s")
-        peak = {name: max(sample[name] for sample in during) for name in MEMORY}
+        peak = {name: max(sample[name] for sample in samples) for name in MEMORY}
         show("swap, peak", peak)
         time.sleep(2)
         show("swapped", memory(process.pid))
