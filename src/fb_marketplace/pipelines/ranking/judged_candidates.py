@@ -1,6 +1,7 @@
 """Candidates of synthetic queries, with features and grades."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class JudgedCandidates(NamedTuple):
 
     Attributes:
         query: the query.
-        candidates: the retrieved listings.
+        candidates: the retrieved listings, without ``matches`` and ``terms``.
         features: float64, (candidates, features).
         grades: int8, (candidates,).
         families: int32, (candidates,); results show only one hit per family.
@@ -78,7 +79,8 @@ def judge_candidates(
             judged.append(
                 JudgedCandidates(
                     query,
-                    candidates,
+                    # All matches of thousands of queries would take gigabytes.
+                    replace(candidates, matches=None, terms=None),
                     # Features must not use the hidden photo; the listing has another one.
                     compute_features(candidates, vectors, store, labels, row_mask=rows),
                     best[place[candidates.positions]],
