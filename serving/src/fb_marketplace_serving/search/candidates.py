@@ -1,6 +1,5 @@
 """Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
@@ -17,9 +16,6 @@ Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
 SOURCES: Final[tuple[Source, ...]] = ("bm25", "text", "text_to_image", "image", "multimodal")
 """In this order, a source ranks listings by shared terms, by text embeddings, by photos similar to the
 query's text, by photos similar to the query's photo, or by photos similar to both."""
-
-TEXT_SOURCES: Final[tuple[Source, ...]] = ("bm25", "text")
-"""Sources that compare the words of a query with texts."""
 
 DEFAULT_TOP_K: Final = 100
 """Listings per source."""
@@ -124,15 +120,6 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.positions)
-
-    def fused_by(self, sources: Sequence[Source]) -> NDArray[np.float64]:
-        """Return the reciprocal rank fusion of some sources: float64, (candidates,)."""
-        fused = np.zeros(len(self.positions))
-        for source in sources:
-            if source in self.rank:
-                rank = self.rank[source]
-                fused += (rank > 0) / (RRF_K + rank)
-        return fused
 
 
 def collect_candidates(

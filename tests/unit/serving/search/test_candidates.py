@@ -104,7 +104,6 @@ def test_candidates_equal_exhaustive_search(market, depth):
             )
             fused += [1 / (RRF_K + rank[pos]) if pos in rank else 0 for pos in expected]
         np.testing.assert_allclose(pool.fused, fused)
-        np.testing.assert_allclose(pool.fused_by(tuple(pool.rank)), fused)
         assert pool.row.tolist() == [best_row.get(pos, -1) for pos in expected]
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import (
     RRF_K,
-    TEXT_SOURCES,
     CandidateSet,
     QueryVectors,
     SearchIndexes,
@@ -28,10 +27,10 @@ RELEVANCE_FEATURES: Final = (
     "text_share",
     "unknown_share",
     "query_terms",
-    "path_votes",
-    "category_votes",
-    "max_path_votes",
-    "max_category_votes",
+    "voted_path",
+    "voted_category",
+    "best_path_vote",
+    "best_category_vote",
     "photo_category",
     "photo_path",
     "photo_similarity",
@@ -48,8 +47,8 @@ INCREASING: Final = frozenset(
     {
         "title_share",
         "text_share",
-        "path_votes",
-        "category_votes",
+        "voted_path",
+        "voted_category",
         "photo_category",
         "photo_path",
         "photo_similarity",
@@ -96,8 +95,7 @@ class RelevanceFeatures:
             indexes: the indexes.
             query: the query.
             candidates: its candidates. The first by fused rank vote for their category, except for their
-                own listing. Of a query with words, only ranks by words count: photos that are similar to
-                words are often of another category.
+                own listing.
             labels: classes of ``query.photo_categories``.
         """
         self.candidates = candidates.positions
@@ -105,9 +103,8 @@ class RelevanceFeatures:
         self._matches, self._terms = candidates.matches, candidates.terms
         self._photo_category = photo_categories(query, listings, labels)
         count, path = len(candidates), listings.path[candidates.positions]
-        fused = candidates.fused_by(TEXT_SOURCES) if query.words else candidates.fused
-        best = np.argsort(-fused, kind="stable")[:FEEDBACK_DOCS]
-        votes = fused[best]
+        best = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
+        votes = candidates.fused[best]
         self._total = float(votes.sum())
         self._path_votes = _count(path[best], len(listings.paths), votes)
         root = listings.root_of_path[path[best]]
@@ -223,8 +220,8 @@ class RelevanceFeatures:
         rows[:, RELEVANCE_FEATURES.index("title_share")] = title * (1 + ROUNDING) / SHARE_STEPS
         rows[:, RELEVANCE_FEATURES.index("text_share")] = text * (1 + ROUNDING) / SHARE_STEPS
         best = {
-            "path_votes": self._path_votes.max(initial=0) / max(self._total, 1e-12),
-            "category_votes": self._root_votes.max(initial=0) / max(self._total, 1e-12),
+            "voted_path": self._path_votes.max(initial=0) / max(self._total, 1e-12),
+            "voted_category": self._root_votes.max(initial=0) / max(self._total, 1e-12),
         }
         if self._photo_category is not None:
             best["photo_category"] = self._photo_category.max(initial=0)
@@ -279,10 +276,10 @@ class RelevanceFeatures:
         root = self.listings.root_of_path[path]
         remaining, total = np.maximum(self._total - own_vote, 1e-12), max(self._total, 1e-12)
         columns: dict[str, Any] = {
-            "path_votes": (self._path_votes[path] - own_vote) / remaining,
-            "category_votes": (self._root_votes[root] - own_vote) / remaining,
-            "max_path_votes": self._path_votes.max(initial=0) / total,
-            "max_category_votes": self._root_votes.max(initial=0) / total,
+            "voted_path": (self._path_votes[path] - own_vote) / remaining,
+            "voted_category": (self._root_votes[root] - own_vote) / remaining,
+            "best_path_vote": self._path_votes.max(initial=0) / total,
+            "best_category_vote": self._root_votes.max(initial=0) / total,
         }
         if self._matches is not None:
             columns["title_share"] = self._matches.title_of_group[terms]

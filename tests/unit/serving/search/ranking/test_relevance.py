@@ -136,34 +136,11 @@ def test_own_vote_does_not_count(small):
 
     features = RelevanceFeatures(small.searched, query, candidates, LABELS)
 
-    voted = RELEVANCE_FEATURES.index("path_votes")
+    voted = RELEVANCE_FEATURES.index("voted_path")
     assert features.matrix(np.array([position]))[0, voted] == 0
     same_path = np.flatnonzero(small.catalogue.path == small.catalogue.path[position])
     others = same_path[same_path != position]
     assert (features.matrix(others)[:, voted] == 1).all()
-
-
-def test_photos_found_by_words_do_not_vote(small):
-    query = next(query for query, _ in queries(60) if query.photo is None)
-    assert query.text_to_image_embedding is not None
-    opposite = query._replace(text_to_image_embedding=-query.text_to_image_embedding)
-    listings = np.arange(len(small.catalogue))
-
-    features, other = (features_of(small, one) for one in (query, opposite))
-
-    assert features.candidates.tolist() != other.candidates.tolist()
-    np.testing.assert_array_equal(features.matrix(listings), other.matrix(listings))
-
-
-def test_similar_photos_vote_for_a_photo_without_words(small):
-    query = QueryVectors(photo=small.searched.image.vectors(np.array([0]))[0])
-    features = features_of(small, query)
-    path = small.catalogue.path[features.candidates]
-
-    votes = features.matrix(features.candidates)[:, RELEVANCE_FEATURES.index("path_votes")]
-
-    assert votes.max() > 0
-    assert features.nearest_path[0] in {small.catalogue.paths[number] for number in path}
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.3])
