@@ -15,8 +15,11 @@ _MIN_SIMILARITY: Final = 0.75
 
 
 def quote(text: str) -> str:
-    """Return a text in quotes, cut to ``MAX_QUOTED`` characters after escaping: one may become ten."""
-    return f"'{repr(text)[1:-1][:MAX_QUOTED]}'"
+    """Return a text as its repr, cut so that it has at most ``MAX_QUOTED`` characters in its quotes."""
+    text = text[:MAX_QUOTED]
+    while len(quoted := repr(text)) > MAX_QUOTED + len("''"):
+        text = text[:-1]
+    return quoted
 
 
 def close_names(text: str, names: Iterable[str], limit: int = MAX_SUGGESTIONS) -> list[str]:

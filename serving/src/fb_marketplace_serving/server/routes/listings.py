@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import Response
 
+from fb_marketplace_serving.search.suggestions import quote
 from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,
@@ -93,7 +94,7 @@ async def similar_listings(
 def require_listing(loaded: LoadedRelease, product_id: str) -> None:
     """Raise a 404 if a release has no such listing."""
     if product_id not in loaded.release.listings:
-        raise HTTPException(404, f"Release {loaded.version} has no listing {product_id[:64]!r}.")
+        raise HTTPException(404, f"Release {loaded.version} has no listing {quote(product_id)}.")
 
 
 @router.get(
@@ -129,7 +130,7 @@ async def get_image(
         photos = loaded.release.display_photos
     location = photos.locations.get(image_id)
     if location is None:
-        raise HTTPException(404, f"Release {loaded.version} has no photo {image_id[:64]!r}.")
+        raise HTTPException(404, f"Release {loaded.version} has no photo {quote(image_id)}.")
     headers = _CACHE | {"ETag": f'"{location.sha256.hex()[:32]}"'}
     if {headers["ETag"], "*"} & {
         tag.strip().removeprefix("W/") for tag in if_none_match.split(",")

@@ -42,8 +42,10 @@ class _SearchRoute(DirectRoute):
     """A route that answers valid searches without a photo itself."""
 
     async def answer(self, request: Request) -> Response | None:
+        if request.method != "GET":
+            return None
         parameters = parse_query(request.scope["query_string"], SearchRequest)
-        if parameters is None or request.method != "GET":
+        if parameters is None:
             return None
         service: Service = request.app.state.service
         authenticate(request, request.headers.get(KEY_HEADER))

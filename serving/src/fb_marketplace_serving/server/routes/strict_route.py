@@ -10,6 +10,8 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from fb_marketplace_serving.search.suggestions import quote
+
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 _MAX_PARAMETERS: Final = 256
@@ -69,7 +71,7 @@ class StrictRoute(APIRoute):
         if _RENAMED.get(name) in self._known:
             return f"Query parameter `{name}` is now `{_RENAMED[name]}`."
         expected = ", ".join(self._known) or "none"
-        return f"Unknown query parameter {name[:64]!r}; expected: {expected}."
+        return f"Unknown query parameter {quote(name)}; expected: {expected}."
 
 
 class DirectRoute(StrictRoute):

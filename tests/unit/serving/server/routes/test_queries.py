@@ -1,12 +1,17 @@
 """Meaning, spelling and completion of queries over HTTP, in a shop of seven listings."""
 
+import fastapi.routing
 import pytest
 from fastapi.testclient import TestClient
 from support.search_client import ask, find_ids, refused
 
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
+from fb_marketplace_serving.search.suggestions import quote
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.routes import search as search_module
 from fb_marketplace_serving.server.routes import suggest as suggest_module
+from fb_marketplace_serving.server.routes.strict_route import parse_query
+from fb_marketplace_serving.server.schemas.search import SearchRequest
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -213,6 +218,81 @@ def test_direct_searches_equal_those_through_fastapi(client, monkeypatch, query)
     through = client.get(f"/search?{query}")
 
     assert (direct.status_code, direct.json()) == (through.status_code, through.json())
+
+
+@pytest.fixture
+def solved(monkeypatch):
+    """Paths of the requests whose parameters FastAPI reads."""
+    paths, solve = [], fastapi.routing.solve_dependencies
+
+    async def note(*, request, **options):
+        paths.append(request.url.path)
+        return await solve(request=request, **options)
+
+    monkeypatch.setattr(fastapi.routing, "solve_dependencies", note)
+    return paths
+
+
+@pytest.mark.parametrize("path", ["/search", "/suggest"])
+def test_only_invalid_requests_reach_fastapi(client, solved, path):
+    assert client.get(f"{path}?q=red+chair&limit=2").status_code == 200
+    assert solved == []
+
+    assert client.get(f"{path}?q=red+chair&limit=0").status_code == 422
+    assert solved == [path]
+
+
+def test_search_runs_with_interpreter_lock(client, monkeypatch):
+    build, is_locked = search_module.build_response, []
+
+    def note(*args):
+        is_locked.append(INTERPRETER._lock.locked())
+        return build(*args)
+
+    monkeypatch.setattr(search_module, "build_response", note)
+    ask(client, q="chair")
+
+    assert is_locked == [True]
+    assert not INTERPRETER._lock.locked()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (b"", {}),
+        (b"q=red+chair&limit=2", {"q": "red chair", "limit": 2}),
+        (b"category=A+%26+B&category=C", {"category": ("A & B", "C")}),
+        (b"q=%F0%9F%AA%91", {"q": "\U0001fa91"}),
+    ],
+)
+def test_parse_query_returns_valid_parameters(query, expected):
+    assert parse_query(query, SearchRequest) == SearchRequest(**expected)
+
+
+@pytest.mark.parametrize("query", [b"q=", b"unknown=1", b"q=a&q=b", b"limit=0", b"&" * 300])
+def test_parse_query_of_other_query_is_none(query):
+    assert parse_query(query, SearchRequest) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lamp", "'lamp'"),
+        ("King's Lynn", '"King\'s Lynn"'),
+        ("a" * 65, f"'{'a' * 64}'"),
+        ("\U000108b0" * 64, f"'{chr(92)}U000108b0" + f"{chr(92)}U000108b0" * 5 + "'"),
+        ("a" * 63 + "\n", f"'{'a' * 63}'"),
+    ],
+)
+def test_quote_is_a_short_repr(text, expected):
+    assert quote(text) == expected
+
+
+@pytest.mark.parametrize("path", ["/search?{}=1", "/products/{}", "/images/{}"])
+def test_errors_repeat_few_characters_of_a_request(client, path):
+    detail = client.get(path.format("\U000108b0" * 64)).json()["detail"]
+
+    assert len(detail.partition("; expected")[0]) < 120
 
 
 @pytest.mark.parametrize("query", ["q=chair", "q=chair&limit=0"])
