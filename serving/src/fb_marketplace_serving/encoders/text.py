@@ -149,11 +149,13 @@ class TextEncoder:
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
         """Return the embeddings of a text: float32, (dimension,) each."""
         tokens = _tokenize(self._tokenizer, words)
-        inputs = {
-            IDS: np.array([tokens.ids], np.int64),
-            MASK: np.array([tokens.attention_mask], np.int64),
-        }
-        outputs = self._session.run(self._outputs, inputs)
+        outputs = self._session.run(
+            self._outputs,
+            {
+                IDS: np.array([tokens.ids], np.int64),
+                MASK: np.array([tokens.attention_mask], np.int64),
+            },
+        )
         embeddings = tuple(output[0] for output in outputs)
         return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
 

@@ -159,7 +159,7 @@ class Service:
         self._large = _Lane(
             Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
             make_thread_pool(1, "large-photo", BACKGROUND_NICENESS),
-            lambda data: canonical.decode_stretched(self._decoder.canonicalize(data)),
+            self._decode_large,
         )
         self.metrics = Metrics(
             {
@@ -355,6 +355,15 @@ class Service:
                 raise
         canonical.estimate_cost(data, self.settings.limits)
         raise _LargePhotoError("too_many_pixels", "it is large")
+
+    def _decode_large(self, data: bytes) -> NDArray[np.uint8]:
+        """Return the pixels of a large upload, decoded in another process.
+
+        Raises:
+            PhotoError: the photo is rejected.
+            DecoderError: the process failed.
+        """
+        return canonical.decode_stretched(self._decoder.canonicalize(data))
 
     def _has_background_work(self) -> bool:
         is_opening = self._watcher is not None and self._watcher.is_opening

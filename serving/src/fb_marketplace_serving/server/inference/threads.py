@@ -41,7 +41,7 @@ _M_MMAP_THRESHOLD: Final = -3
 _M_TRIM_THRESHOLD: Final = -1
 """``mallopt`` parameter: free bytes at the end of a heap above which they are returned."""
 
-_KEPT_BYTES: Final = 2 * 1024 * 1024
+_TRIM_BYTES: Final = 2 * 1024 * 1024
 """Free bytes that a heap keeps. By default it is 128 kB: arrays of a photo would be mapped each time."""
 
 _PIXEL_BLOCK: Final = 4 * 1024 * 1024
@@ -154,7 +154,7 @@ def return_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, _PIXEL_BLOCK)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def return_freed_columns() -> None:
