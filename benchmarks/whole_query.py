@@ -197,8 +197,9 @@ def compare_clients(
 
                     def search() -> None:
                         with INTERPRETER.hold():
-                            release_interpreter(engine.listings)
-                            engine.search(encode(parts, query))
+                            with release_interpreter(engine.listings):
+                                encoded = encode(parts, query)
+                            engine.search(encoded)
 
                     searching.submit(search).result()
                     return time.perf_counter() - started

@@ -1,8 +1,11 @@
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
+from fb_marketplace_serving import interpreter_lock
 from fb_marketplace_serving.interpreter_lock import InterpreterLock
 
 SECONDS = 20
@@ -29,7 +32,7 @@ def is_free(lock):
     return run(try_lock)
 
 
-def test_lock_is_held_by_one_thread(lock):
+def test_lock_is_of_one_thread(lock):
     with lock.hold():
         assert not is_free(lock)
     assert is_free(lock)
@@ -38,34 +41,38 @@ def test_lock_is_held_by_one_thread(lock):
 @pytest.mark.parametrize("is_released", [False, True])
 def test_lock_is_free_after_an_error(lock, is_released):
     def fail():
-        with lock.hold():
-            if is_released:
-                lock.release()
+        with lock.hold(), lock.released() if is_released else nullcontext():
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     assert is_free(lock)
-    lock.acquire()  # no longer in hold()
+    with lock.hold():
+        assert not is_free(lock)
+
+
+def test_lock_is_free_until_outer_released_ends(lock):
+    with lock.hold():
+        with lock.released():
+            with lock.released():
+                assert is_free(lock)
+            assert is_free(lock)
+        assert not is_free(lock)
     assert is_free(lock)
 
 
-def test_lock_is_free_from_release_to_acquire(lock):
+def test_nested_hold_is_an_error_and_leaves_lock(lock):
     with lock.hold():
-        lock.release()
-        lock.release()
-        assert is_free(lock)
-        lock.acquire()
-        lock.acquire()
+        with pytest.raises(RuntimeError, match="once per thread"), lock.hold():
+            pass
         assert not is_free(lock)
     assert is_free(lock)
 
 
 def test_thread_without_lock_leaves_that_of_another(lock):
     def change():
-        lock.release()
-        lock.acquire()
-        return True
+        with lock.released():
+            return not is_free(lock)
 
     with lock.hold():
         assert run(change)
@@ -76,9 +83,7 @@ def test_thread_continues_after_max_wait():
     lock = InterpreterLock(max_wait=0.01)
 
     def work():
-        with lock.hold():
-            lock.release()
-            lock.acquire()
+        with lock.hold(), lock.released():
             return True
 
     with lock.hold():
@@ -87,17 +92,40 @@ def test_thread_continues_after_max_wait():
     assert is_free(lock)
 
 
-def test_waiting_thread_continues_when_lock_is_free(lock):
-    waits = threading.Event()
-
+def test_threads_do_not_wait_for_one_that_is_slow_already(lock, monkeypatch):
     def work():
-        waits.set()
         with lock.hold():
             return True
 
+    with lock.hold():
+        monkeypatch.setattr(interpreter_lock, "monotonic", lambda: time.monotonic() + SECONDS)
+        started = time.monotonic()
+        assert all(run(work) for _ in range(3))
+        assert time.monotonic() - started < SECONDS / 2
+
+
+def test_slow_thread_does_not_shorten_wait_for_next(monkeypatch):
+    lock = InterpreterLock(max_wait=SECONDS)
+    later = time.monotonic() + 2 * SECONDS
+    with lock.hold():
+        monkeypatch.setattr(interpreter_lock, "monotonic", lambda: later)
+
+    assert lock._since == later
+
+
+def test_waiting_thread_continues_when_lock_is_free(lock):
+    order, starts = [], threading.Event()
+
+    def work():
+        starts.set()
+        with lock.hold():
+            order.append("second")
+
     with ThreadPoolExecutor(1) as other:
         with lock.hold():
-            held = other.submit(work)
-            waits.wait(SECONDS)
-            assert not held.done()
-        assert held.result(SECONDS)
+            result = other.submit(work)
+            starts.wait(SECONDS)
+            time.sleep(0.05)  # for a thread that does not wait
+            order.append("first")
+        result.result(SECONDS)
+    assert order == ["first", "second"]

@@ -209,26 +209,25 @@ class VectorTable:
 
         After the pause one thread tries; the others still fail at once, until it has succeeded.
         """
-        started, is_suspect = monotonic(), self._paused_until > 0
-        if is_suspect and (
-            started < self._paused_until or not self._retrying.acquire(blocking=False)
-        ):
-            message = f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s"
-            raise OSError(errno.EIO, message)
-        try:
-            INTERPRETER.release()
-            with _os_errors():
-                yield
-            INTERPRETER.acquire()
-            self._paused_until = 0.0
-        except OSError:
-            now = monotonic()
-            if now - started >= SLOW_SECONDS:
-                self._paused_until = now + PAUSE_SECONDS
-            raise
-        finally:
-            if is_suspect:
-                self._retrying.release()
+        with INTERPRETER.released():
+            started, is_suspect = monotonic(), self._paused_until > 0
+            if is_suspect and (
+                started < self._paused_until or not self._retrying.acquire(blocking=False)
+            ):
+                message = f"a table of vectors could not be read in the last {PAUSE_SECONDS:g} s"
+                raise OSError(errno.EIO, message)
+            try:
+                with _os_errors():
+                    yield
+                self._paused_until = 0.0
+            except OSError:
+                now = monotonic()
+                if now - started >= SLOW_SECONDS:
+                    self._paused_until = now + PAUSE_SECONDS
+                raise
+            finally:
+                if is_suspect:
+                    self._retrying.release()
 
     def _read(self, rows: Rows) -> Matrix:
         with self._reading():

@@ -1,5 +1,6 @@
 """Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
@@ -152,13 +153,12 @@ def collect_candidates(
         row_mask = listings.row_mask(listing_mask)
     results: dict[Source, Positions] = {}
     photo_queries = _photo_queries(indexes, query)
-    release_interpreter(listings)
     by_vector: dict[Source, Positions] = {}
-    if query.text_embedding is not None:
-        by_vector["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
-    for source, photo_query in photo_queries.items():
-        by_vector[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
-    INTERPRETER.acquire()
+    with release_interpreter(listings):
+        if query.text_embedding is not None:
+            by_vector["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
+        for source, photo_query in photo_queries.items():
+            by_vector[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
     matches = indexes.bm25.match(query.words) if query.words else None
     if matches is not None:
         results["bm25"] = _top_scores(matches, listing_mask, top_k)
@@ -206,10 +206,9 @@ def collect_candidates(
     return CandidateSet(positions, similarity, rank, fused, row, matches, terms)
 
 
-def release_interpreter(listings: ListingStore) -> None:
-    """Let another search run until this one has compared vectors, if there are many listings."""
-    if len(listings) >= MIN_RELEASED_LISTINGS:
-        INTERPRETER.release()
+def release_interpreter(listings: ListingStore) -> AbstractContextManager[None]:
+    """Let another search run during native code, if there are many listings."""
+    return INTERPRETER.released() if len(listings) >= MIN_RELEASED_LISTINGS else nullcontext()
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:

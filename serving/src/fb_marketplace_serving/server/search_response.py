@@ -142,8 +142,7 @@ def _query(
     artifacts = loaded.release.search
     query = QueryVectors()
     if words and artifacts:
-        release_interpreter(loaded.store)
-        with service.metrics.stage("text"):
+        with service.metrics.stage("text"), release_interpreter(loaded.store):
             query = QueryVectors.from_words(words, artifacts.text_encoder.encode([words]))
     if photo is not None:
         has_classes = bool(loaded.release.manifest.labels)

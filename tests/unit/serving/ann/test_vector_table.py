@@ -3,6 +3,7 @@
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import VectorTable, VectorTableError
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 
 CACHE = 1 << 20
 
@@ -201,6 +203,29 @@ def test_table_is_not_read_for_some_time_after_slow_failure(tmp_path, matrix, mo
     with table._retrying, pytest.raises(OSError, match="last 60 s"):  # another thread tries
         table.vectors(np.arange(9))
     np.testing.assert_array_equal(table.vectors(np.arange(9)), matrix[:9])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_interpreter_is_released_during_read_only(tmp_path, matrix, monkeypatch, fails):
+    import lance
+
+    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
+    take, is_locked = lance.LanceDataset.take, []
+
+    def note(*args, **options):
+        is_locked.append(INTERPRETER._lock.locked())
+        if fails:
+            raise OSError("Not found")
+        return take(*args, **options)
+
+    monkeypatch.setattr(lance.LanceDataset, "take", note)
+
+    with INTERPRETER.hold():
+        with pytest.raises(OSError, match="Not found") if fails else nullcontext():
+            table.vectors(np.arange(9))
+        is_locked.append(INTERPRETER._lock.locked())
+
+    assert is_locked == [False, True]
 
 
 def test_batch_larger_than_cache_does_not_replace_it(tmp_path, matrix):

@@ -370,11 +370,11 @@ def test_text_and_photo_rank_only_found_candidates(depth, result):
 def test_lock_is_free_while_vectors_of_many_listings_are_compared(
     small, monkeypatch, minimum, expected
 ):
-    held = []
+    is_locked = []
 
     def note(function):
         def noting(*args, **kwargs):
-            held.append(INTERPRETER._lock.locked())
+            is_locked.append(INTERPRETER._lock.locked())
             return function(*args, **kwargs)
 
         return noting
@@ -387,4 +387,4 @@ def test_lock_is_free_while_vectors_of_many_listings_are_compared(
     with INTERPRETER.hold():
         collect_candidates(small, query)
 
-    assert held == expected
+    assert is_locked == expected

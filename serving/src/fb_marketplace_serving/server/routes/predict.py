@@ -6,8 +6,10 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.search.candidates import release_interpreter
 from fb_marketplace_serving.search.listings.filters import SearchFilters
 from fb_marketplace_serving.search.listings.listing import Listing
+from fb_marketplace_serving.search.suggestions import quote
 from fb_marketplace_serving.server.dependencies import (
     KEY_HEADER,
     ReleaseDependency,
@@ -117,7 +119,7 @@ async def find_similar_photos(
     if unknown:
         raise HTTPException(
             422,
-            f"Unknown category {min(unknown)[:64]!r}. Expected one of: "
+            f"Unknown category {quote(min(unknown))}. Expected one of: "
             f"{', '.join(loaded.store.categories)}.",
         )
 
@@ -125,7 +127,8 @@ async def find_similar_photos(
         with service.metrics.stage("search"):
             filters = SearchFilters(categories, min_price, max_price)
             rows = loaded.store.row_mask(loaded.store.mask(filters))
-            nearest = loaded.release.index.search(photo.embedding, limit, rows)
+            with release_interpreter(loaded.store):
+                nearest = loaded.release.index.search(photo.embedding, limit, rows)
         listings = loaded.release.listings.take(loaded.store.listing_of_row[nearest.rows])
         hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), listings, strict=True)
         return SimilarImages(hits=[_hit(loaded.release, *hit) for hit in hits])

@@ -8,9 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 from support.predict_client import PREDICTIONS, problem, send
 
+from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.search import candidates
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
 from fb_marketplace_serving.storage.lake import Lake
@@ -151,6 +154,23 @@ def test_similar_images_score_is_cosine(client, release, canonical_photos):
 
 def test_similar_images_returns_limit_hits(client, paint):
     assert len(send(client, "/predict/similar_images?limit=2", paint()).json()["hits"]) == 2
+
+
+@pytest.mark.parametrize(("minimum", "expected"), [(1, False), (10**6, True)])
+def test_similar_images_of_many_listings_releases_interpreter(
+    client, paint, monkeypatch, minimum, expected
+):
+    search, is_locked = Index.search, []
+
+    def note(*args):
+        is_locked.append(INTERPRETER._lock.locked())
+        return search(*args)
+
+    monkeypatch.setattr(candidates, "MIN_RELEASED_LISTINGS", minimum)
+    monkeypatch.setattr(Index, "search", note)
+    result(client, paint("red"), "limit=1")
+
+    assert is_locked == [expected]
 
 
 def result(client, photo, query):
