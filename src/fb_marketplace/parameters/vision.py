@@ -148,7 +148,6 @@ class EmbeddingHeadParameters(Parameters):
     loss: Literal["contrastive", "multi_similarity", "triplet"]
     temperature: Positive
     path_loss_weight: Annotated[float, Field(ge=0, description="of the loss on category paths")]
-    koleo_weight: Annotated[float, Field(ge=0, description="of the entropy regularizer")]
     hard_batch_fraction: Annotated[Share, Field(description="batches of similar categories")]
     max_photos: Annotated[
         int,

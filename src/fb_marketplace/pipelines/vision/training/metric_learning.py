@@ -37,12 +37,6 @@ It is relative to the mean deviation of features, or to the largest deviation of
 MAX_SCALED: Final = 50_000
 """Training photos from which the scaling and the principal components are computed."""
 
-MAX_DISTANCE: Final = 2.0
-"""Distance of opposite embeddings."""
-
-MIN_DISTANCE: Final = 1e-6
-"""Added to distances, so that equal embeddings have a finite loss."""
-
 QUERY_BATCH_SIZE: Final = 1024
 """Photos per batch of queries; bounds the memory."""
 
@@ -290,26 +284,9 @@ def _make_loss(pairs: Pairs, config: EmbeddingHeadParameters) -> Any:
         loss: torch.Tensor = pair_loss(embeddings, labels, hard)
         if config.path_loss_weight:
             loss = loss + config.path_loss_weight * path_loss(embeddings, paths[rows])
-        if config.koleo_weight:
-            loss = loss + config.koleo_weight * koleo_loss(embeddings, labels)
         return loss
 
     return compute_loss
-
-
-def koleo_loss(embeddings: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """Compute the mean of -log(distance to the nearest embedding of another group).
-
-    This is the Kozachenko-Leonenko estimate of the entropy (Sablayrolles et al., 2019; Pizzi et al., 2022),
-    up to constants: embeddings of different groups are spread over the sphere.
-
-    Args:
-        embeddings: float32, (n, dimension), of unit length.
-        groups: int64, (n,).
-    """
-    is_same = groups[:, None] == groups
-    distances = torch.cdist(embeddings, embeddings).masked_fill(is_same, MAX_DISTANCE)
-    return -(distances.min(1).values + MIN_DISTANCE).log().mean()
 
 
 def _sample_batch(

@@ -8,7 +8,6 @@ from fb_marketplace.pipelines.vision.training.metric_learning import (
     Pairs,
     first_hits,
     fit_head,
-    koleo_loss,
 )
 from fb_marketplace.skipping import InsufficientDataError
 
@@ -48,7 +47,6 @@ def recipe(base_recipe, changed):
         {"loss": "multi_similarity"},
         {"loss": "triplet"},
         {"path_loss_weight": 0.2},
-        {"koleo_weight": 0.2},
         {"hard_batch_fraction": 0.5},
         {"dropout": 0.1},
     ],
@@ -62,26 +60,6 @@ def test_photos_of_a_listing_become_nearer(result, recipe, values):
     best = max(item["validation_recall_at_1"] for item in history)
     assert first_hits(embeddings, result).mean() == pytest.approx(best)
     assert best > history[0]["validation_recall_at_1"] + 0.15
-
-
-def test_koleo_loss_is_by_nearest_embedding_of_another_group():
-    angles = torch.tensor([0.0, 0.1, 1.0, 3.0])
-    points = torch.stack([angles.cos(), angles.sin()], dim=1)
-    nearest = 2 * torch.sin(torch.tensor([1.0, 0.9, 0.9, 2.0]) / 2)
-
-    loss = koleo_loss(points, torch.tensor([5, 5, 6, 7]))
-
-    torch.testing.assert_close(loss, -nearest.log().mean())
-
-
-def test_koleo_loss_of_equal_embeddings_is_finite():
-    points = torch.ones(3, 1, requires_grad=True)
-
-    loss = koleo_loss(points, torch.arange(3))
-    loss.backward()
-
-    assert loss.isfinite()
-    assert points.grad.isfinite().all()
 
 
 def test_similarity_of_parts_is_their_weighted_mean(result, recipe):
