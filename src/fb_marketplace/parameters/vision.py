@@ -151,10 +151,7 @@ class EmbeddingHeadParameters(Parameters):
     hard_batch_fraction: Annotated[Share, Field(description="batches of similar categories")]
     max_photos: Annotated[
         int,
-        Field(
-            ge=4,
-            description="Maximum photos to train and validate on; groups are sampled if there are more",
-        ),
+        Field(ge=4, description="of training and validation; groups are sampled if there are more"),
     ]
     epochs: Annotated[int, Field(ge=0)]
     listings_per_batch: Annotated[int, Field(ge=2)]
