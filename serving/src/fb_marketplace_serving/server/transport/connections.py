@@ -35,6 +35,10 @@ _RESERVED_FILES: Final = 256
 _MAX_BACKLOG: Final = 512
 """Connections that wait in the kernel. A whole backlog may be accepted before any connection is closed."""
 
+PIPELINED_PAUSE: Final = 0.002
+"""Seconds between the starts of pipelined requests of all clients. Browsers send none, and a few
+connections could send thousands a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -104,6 +108,7 @@ class Connections(ServerState):
         uploading: connections without the complete body of a request, the longest uploading first.
         count_by_client: number of connections of each client address.
         turns: turns of the client addresses to have a request parsed and started.
+        pipelined_turns: turns to start a request that has waited for the response to an earlier one.
         count: called with the reason when a connection is closed early.
         time: returns the time of the event loop.
     """
@@ -120,6 +125,7 @@ class Connections(ServerState):
         self.uploading: dict[LimitedHttpProtocol, None] = {}
         self.count_by_client: Counter[str] = Counter()
         self.turns = FairTurns()
+        self.pipelined_turns = FairTurns(1, PIPELINED_PAUSE)
         self.count = count
         self.time = time
         self._unchecked: list[LimitedHttpProtocol] = []

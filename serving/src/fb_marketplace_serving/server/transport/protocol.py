@@ -256,7 +256,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if cycle.more_body and len(cycle.body) < HIGH_WATER_LIMIT:
             self._deferred = app
         else:  # It has waited for the response to an earlier request.
-            self.server_state.turns.run(self.address, partial(self._start_waiting, cycle, app))
+            waiting = partial(self._start_waiting, cycle, app)
+            self.server_state.pipelined_turns.run(self.address, waiting)
 
     def _start_waiting(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if not self.transport.is_closing():

@@ -16,9 +16,16 @@ class FairTurns:
     at once, it would handle all of them before the next search continues.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calls: int = CALLS_PER_TURN, pause_seconds: float = 0.0) -> None:
+        """Prepare the first turn.
+
+        Args:
+            calls: calls in one turn.
+            pause_seconds: time between turns; 0 for one turn of the event loop.
+        """
         self._calls: dict[str, deque[Callable[[], None]]] = {}
-        self._left = CALLS_PER_TURN
+        self._max_calls = self._left = calls
+        self._pause_seconds = pause_seconds
         self._is_scheduled = False
 
     def run(self, client: str, call: Callable[[], None]) -> None:
@@ -38,10 +45,14 @@ class FairTurns:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._start_turn)
+            loop = asyncio.get_running_loop()
+            if self._pause_seconds:
+                loop.call_later(self._pause_seconds, self._start_turn)
+            else:
+                loop.call_soon(self._start_turn)
 
     def _start_turn(self) -> None:
-        self._left, self._is_scheduled = CALLS_PER_TURN, False
+        self._left, self._is_scheduled = self._max_calls, False
         while self._calls and self._left:
             client = next(iter(self._calls))
             calls = self._calls.pop(client)

@@ -8,9 +8,13 @@ from dataclasses import replace
 import pytest
 import uvicorn
 
-from fb_marketplace_serving.server.transport.connections import ConnectionLimits, Connections
+from fb_marketplace_serving.server.transport.connections import (
+    PIPELINED_PAUSE,
+    ConnectionLimits,
+    Connections,
+)
 from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
-from fb_marketplace_serving.server.transport.turns import CALLS_PER_TURN
+from fb_marketplace_serving.server.transport.turns import CALLS_PER_TURN, FairTurns
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
 
@@ -234,6 +238,19 @@ def test_time_of_a_pipelined_body_starts_after_the_response(expect, reads):
 
         assert client.transport.written.count(b"HTTP/1.1 204") == 2
         assert client.reasons == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("pause_seconds", "expected"), [(PIPELINED_PAUSE, 4), (100.0, 2)])
+def test_pipelined_requests_start_after_pauses(pause_seconds, expected):
+    async def scenario(client):
+        client.answer.set()
+        client.connections.pipelined_turns = FairTurns(1, pause_seconds)
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+        await asyncio.sleep(0.1)
+
+        assert client.transport.written.count(b"HTTP/1.1 204") == expected
 
     run(scenario)
 

@@ -37,6 +37,20 @@ def test_clients_take_turns():
     assert run_calls("a" * 10 + "bbc") == ["aaaa", "abca", "baaa", "a"]
 
 
+def test_turns_have_pauses():
+    async def run():
+        loop, turns, times = asyncio.get_running_loop(), FairTurns(1, 0.02), []
+        for _ in range(4):
+            turns.run("a", lambda: times.append(loop.time()))
+        while len(times) < 4:
+            await asyncio.sleep(0.01)
+        return times
+
+    first, *_, last = asyncio.run(run())
+
+    assert last - first > 3 * 0.02 - 0.005  # less the resolution of the clock
+
+
 def test_call_that_fails_does_not_stop_the_others():
     done = []
 
