@@ -3,7 +3,7 @@
 A search makes dozens of calls that release the interpreter's lock for microseconds. If another thread waits
 for that lock, each release wakes it, mostly in vain: two searches at once took twice the CPU time of one
 after the other. So one search at a time runs Python. The others wait here, or run native code that takes
-long enough to be worth it: reads of Lance tables and, in a large market, the text encoder and the first
+long enough to be worth it: reads of Lance tables, the encoding of a text and, in a large market, the first
 comparison of a query's vectors with those of listings and photos.
 """
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.session import open_session
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 
 IDS: Final = "ids"
 MASK: Final = "mask"
@@ -148,16 +149,17 @@ class TextEncoder:
 
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
         """Return the embeddings of a text: float32, (dimension,) each."""
-        tokens = _tokenize(self._tokenizer, words)
-        outputs = self._session.run(
-            self._outputs,
-            {
-                IDS: np.array([tokens.ids], np.int64),
-                MASK: np.array([tokens.attention_mask], np.int64),
-            },
-        )
-        embeddings = tuple(output[0] for output in outputs)
-        return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
+        with INTERPRETER.released():  # another search runs in the meantime
+            tokens = _tokenize(self._tokenizer, words)
+            outputs = self._session.run(
+                self._outputs,
+                {
+                    IDS: np.array([tokens.ids], np.int64),
+                    MASK: np.array([tokens.attention_mask], np.int64),
+                },
+            )
+            embeddings = tuple(output[0] for output in outputs)
+            return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
 
 
 class TextTower:

@@ -10,7 +10,6 @@ from fastapi import HTTPException
 from fb_marketplace_serving.search.candidates import (
     SOURCES,
     QueryVectors,
-    release_interpreter,
 )
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
@@ -142,7 +141,7 @@ def _query(
     artifacts = loaded.release.search
     query = QueryVectors()
     if words and artifacts:
-        with service.metrics.stage("text"), release_interpreter(loaded.store):
+        with service.metrics.stage("text"):
             query = QueryVectors.from_words(words, artifacts.text_encoder.encode([words]))
     if photo is not None:
         has_classes = bool(loaded.release.manifest.labels)

@@ -13,6 +13,7 @@ from fb_marketplace_serving.encoders.text import (
     TextEncoderError,
     TextTower,
 )
+from fb_marketplace_serving.interpreter_lock import INTERPRETER
 
 TEXTS = ["red chair", "an old oak table and a lamp", "", "bike", "zebra", "red chair " * 20]
 
@@ -59,6 +60,22 @@ def test_repeated_text_is_encoded_once(encoder, monkeypatch):
     assert len(runs) == 2
     for before, after in zip(first, again, strict=True):
         np.testing.assert_array_equal(before[[1, 0, 0]], after)
+
+
+def test_another_search_runs_while_a_text_is_encoded(encoder, monkeypatch):
+    encoder.clear_cache()
+    is_locked, session = [], encoder._session
+
+    def run(*args):
+        is_locked.append(INTERPRETER._lock.locked())
+        return session.run(*args)
+
+    monkeypatch.setattr(encoder, "_session", SimpleNamespace(run=run))
+    with INTERPRETER.hold():
+        encoder.encode(["oak desk"])
+        is_locked.append(INTERPRETER._lock.locked())
+
+    assert is_locked == [False, True]
 
 
 def test_many_threads_equal_one_thread(encoder):
