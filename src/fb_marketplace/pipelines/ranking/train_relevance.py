@@ -36,7 +36,10 @@ NONSENSE: Final = "nonsense"
 ALL_TERMS: Final = 0.999
 """Minimum share of the terms in a title that has all of them: the weights are rounded."""
 
-THRESHOLDS: Final = np.arange(0.05, 0.96, 0.01)
+THRESHOLDS: Final = np.arange(0.05, 0.96, 0.01).round(2)
+
+REPETITIONS: Final = 3
+"""Cross-validations, each with other folds, for a threshold that depends less on chance."""
 
 
 class TrainedRelevance(NamedTuple):
@@ -47,13 +50,13 @@ class TrainedRelevance(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Listings of searches: features, relevance, weights, and the group and kind of their searches."""
+    """Listings of searches: features, relevance, weights, and the number and group of their searches."""
 
     features: NDArray[np.float64]
     relevant: NDArray[np.bool_]
     weights: NDArray[np.float64]
+    searches: NDArray[np.int64]
     groups: NDArray[np.str_]
-    kinds: NDArray[np.str_]
 
 
 def train_relevance(
@@ -71,8 +74,8 @@ def train_relevance(
 
     Returns:
         The model and a card: numbers of ``searches`` and ``listings``, the ``threshold``, and
-        ``precision`` and ``recall`` there, in cross-validation over groups, of searches by words; and the
-        ``curve``, both by threshold.
+        ``precision`` and ``recall`` there, means over searches by words in repeated cross-validation over
+        groups; and the ``curve``, both by threshold.
 
     Raises:
         InsufficientDataError: there are too few searches, or they belong to one group.
@@ -87,8 +90,7 @@ def train_relevance(
         )
     corpus = ranking_corpus.corpus("validation", bm25)
     rows = _rows(corpus, ranking_corpus.query_encoder(), queries, ranking_corpus.labels, parameters)
-    folds = split_groups(rows.groups, parameters.seed)
-    if len(folds) < 2 or not rows.relevant.any():
+    if len(set(rows.groups.tolist())) < 2 or not rows.relevant.any():
         raise InsufficientDataError("all searches of the validation split belong to one group")
     settings = _settings(parameters)
 
@@ -102,11 +104,14 @@ def train_relevance(
         )
         return lightgbm.train(settings, data, num_boost_round=parameters.num_boost_round)
 
-    held_out = np.empty(len(rows.features))
-    for train, test in folds:
-        held_out[test] = fit(train).predict(rows.features[test])
+    held_out = np.empty((REPETITIONS, len(rows.features)))
+    for repetition, predicted in enumerate(held_out):
+        for train, test in split_groups(rows.groups, parameters.seed + repetition):
+            predicted[test] = fit(train).predict(rows.features[test])
     words = ~np.isnan(rows.features[:, RELEVANCE_FEATURES.index("query_terms")])
-    curve = precision_recall_curve(held_out[words], rows.relevant[words], rows.weights[words])
+    curve = precision_recall_curve(
+        held_out[:, words], rows.relevant[words], rows.weights[words], rows.searches[words]
+    )
     threshold, precision, recall = choose_threshold(curve, parameters.precision)
     model = fit(np.arange(len(rows.features)))
     return TrainedRelevance(
@@ -123,7 +128,7 @@ def train_relevance(
 
 
 class CurvePoint(NamedTuple):
-    """A threshold, and the precision and recall of the listings that reach it."""
+    """A threshold, and the mean precision and recall of the searches whose listings have to reach it."""
 
     threshold: float
     precision: float
@@ -131,30 +136,56 @@ class CurvePoint(NamedTuple):
 
 
 def precision_recall_curve(
-    probabilities: NDArray[np.float64], relevant: NDArray[np.bool_], weights: NDArray[np.float64]
+    probabilities: NDArray[np.float64],
+    relevant: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    searches: NDArray[np.int64],
 ) -> list[CurvePoint]:
     """Return precision and recall by threshold, without thresholds that no listing reaches.
 
+    Both are means over searches, and over repetitions: precision of the searches with results, recall of
+    those with relevant listings. A search with many results counts as much as one with few.
+
     Args:
-        probabilities: float64, (listings,).
+        probabilities: float64, (repetitions, listings).
         relevant: bool, (listings,).
         weights: float64, (listings,), number of listings that each stands for.
+        searches: int64, (listings,), number of the search that each belongs to.
     """
-    total = float(weights[relevant].sum())
-    curve = []
-    for threshold in THRESHOLDS.round(2).tolist():
-        passes = probabilities >= threshold
-        passing = float(weights[passes].sum())
-        right = float(weights[passes & relevant].sum())
-        if passing:
-            curve.append(CurvePoint(threshold, right / passing, right / total if total else 0.0))
-    return curve
+    _, search = np.unique(searches, return_inverse=True)
+    steps = len(THRESHOLDS) + 1
+    shape = (int(search.max(initial=-1)) + 1, steps)
+
+    def count(step: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sums of the values that reach each step: float64, (searches, steps)."""
+        sums = np.bincount(search * steps + step, values, shape[0] * steps).reshape(shape)
+        return sums[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+    precisions, recalls = [], []
+    for predicted in probabilities:
+        step = np.searchsorted(THRESHOLDS, predicted, side="right")
+        passing, right = count(step, weights), count(step, weights * relevant)
+        with np.errstate(invalid="ignore"):
+            precisions.append((right / passing)[:, 1:])
+            recalls.append((right / right[:, :1])[:, 1:])
+    precision, recall = np.concatenate(precisions), np.concatenate(recalls)
+    return [
+        CurvePoint(threshold, _mean(precision[:, place]), _mean(recall[:, place]))
+        for place, threshold in enumerate(THRESHOLDS.tolist())
+        if not np.isnan(precision[:, place]).all()
+    ]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are not NaN; 0 if there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def choose_threshold(curve: Sequence[CurvePoint], precision: float) -> CurvePoint:
     """Choose the smallest threshold with a precision; the one with the best precision if none has it."""
     if not curve:
-        return CurvePoint(float(THRESHOLDS[0].round(2)), 0.0, 0.0)
+        return CurvePoint(float(THRESHOLDS[0]), 0.0, 0.0)
     reached = [point for point in curve if point.precision >= precision]
     return (
         reached[0] if reached else max(curve, key=lambda point: (point.precision, -point.threshold))
@@ -241,8 +272,8 @@ def _rows(
         features_,
         relevant_,
         weights_,
+        np.repeat(np.arange(len(queries)), sizes),
         np.repeat([query.group for query in queries], sizes),
-        np.repeat([query.kind for query in queries], sizes),
     )
 
 

@@ -68,14 +68,41 @@ def test_words_are_drawn_from_the_title(stored_market):
     [(0.5, (0.21, 0.5, 1.0)), (0.6, (0.31, 2 / 3, 1.0)), (1.0, (0.61, 1.0, 1.0))],
 )
 def test_smallest_threshold_with_the_precision_is_chosen(asked, expected):
-    probabilities = np.array([0.2, 0.3, 0.6, 0.9])
+    probabilities = np.array([[0.2, 0.3, 0.6, 0.9]])
     relevant = np.array([False, False, False, True])
     weights = np.array([5.0, 0.5, 0.5, 1.0])
 
-    chosen = choose_threshold(precision_recall_curve(probabilities, relevant, weights), asked)
+    curve = precision_recall_curve(probabilities, relevant, weights, np.zeros(4, np.int64))
+    chosen = choose_threshold(curve, asked)
 
-    assert chosen[0] == pytest.approx(expected[0], abs=0.02)
-    assert chosen[1:] == pytest.approx(expected[1:])
+    assert chosen == pytest.approx(expected)
+
+
+def test_searches_with_many_and_with_few_results_count_the_same():
+    searches = np.repeat([7, 9], [100, 2])
+    relevant = np.repeat([True, False, True], [100, 1, 1])
+    probabilities = np.full((1, 102), 0.7)
+
+    curve = precision_recall_curve(probabilities, relevant, np.ones(102), searches)
+
+    assert {(point.precision, point.recall) for point in curve} == {(0.75, 1.0)}
+    assert curve[-1].threshold == 0.7
+
+
+def test_searches_without_results_have_recall_but_no_precision():
+    probabilities, relevant = np.array([[0.9, 0.1]]), np.array([True, True])
+
+    curve = precision_recall_curve(probabilities, relevant, np.ones(2), np.array([0, 1]))
+
+    assert curve[-1] == (0.9, 1.0, 0.5)
+
+
+def test_repetitions_are_averaged():
+    probabilities, relevant = np.array([[0.9, 0.1], [0.9, 0.9]]), np.array([True, False])
+
+    curve = precision_recall_curve(probabilities, relevant, np.ones(2), np.zeros(2, np.int64))
+
+    assert curve[-1] == (0.9, 0.75, 1.0)
 
 
 def test_threshold_lies_on_the_curve_of_the_card(trained):

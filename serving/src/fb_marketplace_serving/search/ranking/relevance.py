@@ -331,7 +331,7 @@ class RelevanceModel(NamedTuple):
     Attributes:
         booster: a ``lightgbm.Booster`` on ``RELEVANCE_FEATURES``.
         threshold: the smallest probability at which the listings that reach it have the required precision,
-            measured on searches by words of the validation split.
+            in the mean over searches by words of the validation split.
     """
 
     booster: Any

@@ -12,7 +12,6 @@ from fb_marketplace.pipelines.ranking.served.cases import (
     Evaluation,
     case_table,
     estimate_mean,
-    estimate_ratio,
 )
 from fb_marketplace.pipelines.ranking.served.search import ServedSearch
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
@@ -42,8 +41,9 @@ def evaluate_precision(
         parameters: parameters of the bootstrap.
 
     Returns:
-        Metrics: ``threshold``; number of ``searches``; ``precision``, the share of relevant listings among
-        all results; ``title_recall``, the share of results among the listings whose title has all words;
+        Metrics: ``threshold``; number of ``searches``; ``precision``, the mean share of relevant listings
+        among the results of a search; ``title_recall``, the mean share of results among the listings whose
+        title has all words of a search;
         ``precision_at_10`` by order, each with its ratio ``to_best_first``; and ``nonsense_with_hits``, the
         share of 100 nonsense queries with results. A ``random_baseline`` is the value for as many
         random listings. An estimate without cases is None: ``distance`` without locations, ``newest``
@@ -61,11 +61,13 @@ def evaluate_precision(
     groups = [query.group for query in queries]
     listings = len(queries) * len(served.corpus.indexes.listings)
     random_precision = round(float(column["relevant"].sum() / listings), 4)
+    precision = _divide(column["right"], column["passing"])
+    title_recall = _divide(column["titles_found"], column["titles"])
     metrics[PRECISION] = _with_baseline(
-        estimate_ratio(column["right"], column["passing"], groups, parameters), random_precision
+        estimate_mean(precision, groups, parameters), random_precision
     )
     metrics[TITLE_RECALL] = _with_baseline(
-        estimate_ratio(column["titles_found"], column["titles"], groups, parameters),
+        estimate_mean(title_recall, groups, parameters),
         round(float(column["passing"].sum() / listings), 4),
     )
     orders = {sort: estimate_mean(column[sort], groups, parameters) for sort in SORTS}
@@ -80,8 +82,8 @@ def evaluate_precision(
         case_table(
             queries,
             {
-                PRECISION: _divide(column["right"], column["passing"]),
-                TITLE_RECALL: _divide(column["titles_found"], column["titles"]),
+                PRECISION: precision,
+                TITLE_RECALL: title_recall,
                 SORTED_PRECISION: [_mean_of_others(row) for row in rows],
             },
         ),
