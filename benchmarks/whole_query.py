@@ -43,7 +43,6 @@ from fb_marketplace_serving.search.candidates import (
     QueryVectors,
     SearchIndexes,
     collect_candidates,
-    release_interpreter,
 )
 from fb_marketplace_serving.search.engine import SearchEngine, Sort
 from fb_marketplace_serving.search.listings.filters import GeoFilter, SearchFilters
@@ -197,9 +196,7 @@ def compare_clients(
 
                     def search() -> None:
                         with INTERPRETER.hold():
-                            with release_interpreter(engine.listings):
-                                encoded = encode(parts, query)
-                            engine.search(encoded)
+                            engine.search(encode(parts, query))
 
                     searching.submit(search).result()
                     return time.perf_counter() - started
