@@ -1,7 +1,8 @@
 """Vectors in a Lance table, in a folder or a bucket.
 
-A search reads the parts of the table's index that it scans, and the vectors of the candidates. Both
-are cached in memory, up to a limit. So a server needs no copy of the vectors.
+A search reads the parts of the table's index that it scans, and the vectors of some hundred candidates. The
+index is cached in memory, up to a limit. The vectors are copied to a private file, if they fit on the disk.
+Otherwise each of them is a small read from the bucket, and those that were read last are cached in memory.
 
 The index of a table selects candidates by quantized vectors. :mod:`knn` then ranks them by their exact
 distances, as those of other sources. A filter is passed to Lance as a bitmap of the allowed rows, before
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.ann.candidate_source import Rows
 from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.storage.lance_options import lance_options
+from fb_marketplace_serving.storage.private_file import PrivateFile
 
 VECTOR: Final = "vector"
 """Column of the vectors. The table has no other, and row i of the release is row i of the table."""
@@ -38,6 +40,15 @@ filter, which may pass only rows far from the query: half of 300,000 rows had Re
 
 CACHE_BYTES: Final = 512 * 1024 * 1024
 """Default maximum size of the cached parts of all tables of an open release."""
+
+DISK_BYTES: Final = 16 * 1024**3
+"""Default maximum size of the copied vectors of all tables of an open release."""
+
+_BLOCK_ROWS: Final = 8192
+"""Vectors that are copied, or compared in :meth:`VectorTable.within`, at a time."""
+
+_READ_AHEAD_BYTES: Final = 32 * 1024 * 1024
+"""Vectors that are read ahead to be copied."""
 
 READ_OPTIONS: Final = {
     "connect_timeout": "2s",
@@ -117,6 +128,7 @@ class VectorTable:
         self._paused_until = 0.0
         self._retrying = threading.Lock()
         self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
+        self._copy: Matrix | None = None
 
     @classmethod
     def open(cls, url: str, version: int, cache_bytes: int) -> Self:
@@ -126,7 +138,7 @@ class VectorTable:
             url: path or URL of the table.
             version: its version.
             cache_bytes: maximum size of the cache, half of it for the index and metadata, half for vectors.
-                Four bytes per row are added.
+                Four bytes per row are added, unless :meth:`use_copy` is called.
 
         Raises:
             VectorTableError: it is not a table of vectors.
@@ -155,6 +167,45 @@ class VectorTable:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def vector_bytes(self) -> int:
+        """Size of all vectors."""
+        return 4 * self._count * self.dimension
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether vectors are read from a copy."""
+        return self._copy is not None
+
+    def blocks(self) -> Iterator[memoryview]:
+        """Yield all vectors, float32, row by row.
+
+        Raises:
+            OSError: the table cannot be read.
+        """
+        with _os_errors():
+            for batch in self._dataset.to_batches(
+                columns=[VECTOR],
+                batch_size=_BLOCK_ROWS,
+                batch_readahead=4,
+                io_buffer_size=_READ_AHEAD_BYTES,
+                scan_in_order=True,
+            ):
+                yield _matrix(batch.column(VECTOR), self.dimension).data
+
+    def use_copy(self, file: PrivateFile) -> None:
+        """Read vectors from a file of all :meth:`blocks` from now on.
+
+        Raises:
+            VectorTableError: it has not as many vectors as the table.
+        """
+        if file.tell() != self.vector_bytes:
+            raise VectorTableError(
+                f"found {file.tell():,} bytes of vectors; expected {self.vector_bytes:,}"
+            )
+        self._copy = np.frombuffer(file.content, np.float32).reshape(-1, self.dimension)
+        self._cache = _VectorCache(0, self.dimension, 0)
+
     def top(self, query: Matrix, count: int, allowed: Rows | None = None) -> Rows:
         """Return the nearest rows, and some more; see :meth:`CandidateSource.top`."""
         available = self._count if allowed is None else len(allowed)
@@ -168,10 +219,19 @@ class VectorTable:
     def within(self, query: Matrix, radius: float, allowed: Rows | None = None) -> Rows:
         """Return all rows within a radius by exhaustive search; see :meth:`CandidateSource.within`."""
         count = self._count if allowed is None else len(allowed)
+        if self._copy is not None:
+            rows = np.arange(count) if allowed is None else allowed
+            parts = [
+                part[((self._copy[part] - query) ** 2).sum(axis=1) < radius]
+                for part in np.split(rows, range(_BLOCK_ROWS, count, _BLOCK_ROWS))
+            ]
+            return np.concatenate(parts)
         return self._nearest(query, count, allowed, use_index=False, distance_range=(None, radius))
 
     def vectors(self, rows: Rows) -> Matrix:
         """Return a copy of some vectors: float32, (rows, dimension)."""
+        if self._copy is not None:
+            return self._copy[rows]
         vectors, is_missing = self._cache.read(rows)
         if is_missing.any():
             missing = np.unique(rows[is_missing])
@@ -232,9 +292,13 @@ class VectorTable:
     def _read(self, rows: Rows) -> Matrix:
         with self._reading():
             table = self._dataset.take(rows, columns=[VECTOR])
-        column = table.column(VECTOR).combine_chunks()
-        values: NDArray[Any] = np.from_dlpack(column.flatten())
-        return values.astype(np.float32, copy=False).reshape(len(rows), self.dimension)
+        return _matrix(table.column(VECTOR).combine_chunks(), self.dimension)
+
+
+def _matrix(column: Any, dimension: int) -> Matrix:
+    """Return a column of vectors as float32, (rows, dimension)."""
+    values: NDArray[Any] = np.from_dlpack(column.flatten())
+    return values.astype(np.float32, copy=False).reshape(-1, dimension)
 
 
 @contextmanager

@@ -176,6 +176,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             encoder_threads=settings.encoder_threads,
             cache=settings.cache_dir,
             vector_cache_bytes=settings.vector_cache_bytes,
+            vector_disk_bytes=settings.vector_disk_bytes,
         )
 
     def current() -> Pointer:

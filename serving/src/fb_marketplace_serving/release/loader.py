@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
+from fb_marketplace_serving.ann.vector_table import CACHE_BYTES, DISK_BYTES
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
@@ -101,6 +101,7 @@ class Release:
         encoder_threads: int | None = None,
         cache: Path | None = None,
         vector_cache_bytes: int = CACHE_BYTES,
+        vector_disk_bytes: int = DISK_BYTES,
     ) -> Self:
         """Open a release of a lake.
 
@@ -112,7 +113,9 @@ class Release:
             cache: folder for private copies of the files, which are mapped into memory. They have no names,
                 and are deleted with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
                 temporary files.
-            vector_cache_bytes: maximum size of the cached parts of Lance tables, if the release has any.
+            vector_cache_bytes: maximum memory for cached parts of Lance tables, if the release has any.
+            vector_disk_bytes: maximum size of copies of their vectors in ``cache``; see
+                :func:`open_vector_tables`.
 
         Raises:
             ReleaseError: there is no such release, it is damaged, or a canary is not reproduced.
@@ -127,6 +130,7 @@ class Release:
             encoder_threads=encoder_threads,
             cache=cache,
             vector_cache_bytes=vector_cache_bytes,
+            vector_disk_bytes=vector_disk_bytes,
         )
 
     def check_erasures(self, lake: Lake) -> None:
@@ -156,6 +160,7 @@ class Release:
         encoder_threads: int | None = None,
         cache: Path | None = None,
         vector_cache_bytes: int = CACHE_BYTES,
+        vector_disk_bytes: int = DISK_BYTES,
     ) -> Self:
         """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))
@@ -173,7 +178,7 @@ class Release:
         except FileNotFoundError as error:
             raise cache_error(Path("temporary folder"), error) from error
         files = _fetch(lake, manifest, folder)
-        tables = open_vector_tables(lake, manifest, vector_cache_bytes)
+        tables = open_vector_tables(lake, manifest, folder, vector_cache_bytes, vector_disk_bytes)
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder, index = None, Index.empty()

@@ -1,12 +1,22 @@
-"""Lance tables of a release, which take the place of its indexes and are read where they are."""
+"""Lance tables of a release, in place of its indexes. Their vectors are copied, if they fit on the disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.ann.vector_table import CACHE_BYTES, VectorTable, VectorTableError
-from fb_marketplace_serving.release.artifacts import FETCH_THREADS, read_verified_blocks
+from fb_marketplace_serving.ann.vector_table import (
+    CACHE_BYTES,
+    DISK_BYTES,
+    VectorTable,
+    VectorTableError,
+)
+from fb_marketplace_serving.release.artifacts import (
+    FETCH_THREADS,
+    cache_error,
+    read_verified_blocks,
+)
 from fb_marketplace_serving.release.manifest import (
     REPAIR,
     Artifact,
@@ -18,13 +28,18 @@ from fb_marketplace_serving.release.manifest import (
     unreadable,
 )
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.private_file import PrivateFile
 
 IndexLoader = Callable[..., Index]
 """Returns an index from its ids and a folder; see :meth:`Index.from_table`."""
 
 
 def open_vector_tables(
-    lake: Lake, manifest: Manifest, cache_bytes: int = CACHE_BYTES
+    lake: Lake,
+    manifest: Manifest,
+    folder: Path,
+    cache_bytes: int = CACHE_BYTES,
+    disk_bytes: int = DISK_BYTES,
 ) -> dict[ArtifactName, IndexLoader]:
     """Open the tables of a release, and verify the files that Lance parses.
 
@@ -34,17 +49,24 @@ def open_vector_tables(
     Args:
         lake: the lake.
         manifest: the release.
-        cache_bytes: maximum size of the cached parts of all tables.
+        folder: folder for copies of vectors, which are private files.
+        cache_bytes: maximum size of the parts of all tables that are cached in memory.
+        disk_bytes: maximum size of the copied vectors of all tables. Those of the other tables are read
+            from the lake.
 
     Returns:
         A loader of the index with the vectors of each table.
 
     Raises:
-        ReleaseError: a table is missing or damaged, cannot be read, or Lance is not installed.
+        ReleaseError: a table is missing or damaged, cannot be read, Lance is not installed, or the folder
+            cannot be written.
     """
     loaders: dict[ArtifactName, IndexLoader] = {}
     for name, files in manifest.vector_tables.items():
         table = _open(lake, files, cache_bytes // len(manifest.vector_tables))
+        if table.vector_bytes <= disk_bytes:
+            disk_bytes -= table.vector_bytes
+            _copy_vectors(lake.name(files.path), table, folder)
         loaders[name] = partial(Index.from_table, table, files.index_sha256)
     return loaders
 
@@ -78,6 +100,22 @@ def _open(lake: Lake, files: VectorTableFiles, cache_bytes: int) -> VectorTable:
         raise ReleaseError(f"{name}: {error}; {REPAIR}") from error
     except OSError as error:
         raise unreadable(name, error) from error
+
+
+def _copy_vectors(name: str, table: VectorTable, folder: Path) -> None:
+    def blocks() -> Iterator[memoryview]:
+        try:
+            yield from table.blocks()
+        except OSError as error:
+            raise unreadable(name, error) from error
+
+    try:
+        file = PrivateFile.from_blocks(blocks(), folder)
+        table.use_copy(file)
+    except VectorTableError as error:
+        raise ReleaseError(f"{name}: {error}; {REPAIR}") from error
+    except OSError as error:
+        raise cache_error(folder, error) from error
 
 
 def _verify(lake: Lake, file: Artifact) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
+from fb_marketplace_serving.ann.vector_table import CACHE_BYTES, DISK_BYTES
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.server.feedback_writer import FeedbackLimits, check_writable
 
@@ -79,6 +79,8 @@ class Settings(BaseSettings):
         cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
             needs space for two releases, on a disk. By default, the system's folder of temporary files.
         vector_cache_bytes: maximum memory for cached parts of the Lance tables of each open release.
+        vector_disk_bytes: maximum size of the vectors that are copied from these tables to ``cache_dir``.
+            Vectors of larger tables are read from the lake in each search.
         log_level: debug, info (one line per request), warning or error.
     """
 
@@ -118,6 +120,7 @@ class Settings(BaseSettings):
     )
     cache_dir: Path | None = None
     vector_cache_bytes: int = Field(default=CACHE_BYTES, ge=1024 * 1024)
+    vector_disk_bytes: int = Field(default=DISK_BYTES, ge=0)
     log_level: LogLevel = "info"
 
     @model_validator(mode="before")

@@ -100,7 +100,7 @@ class PrivateFile(io.RawIOBase):
         self._stream = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it stays open
 
     @classmethod
-    def from_blocks(cls, blocks: Iterable[bytes], folder: Path | None = None) -> Self:
+    def from_blocks(cls, blocks: Iterable[bytes | memoryview], folder: Path | None = None) -> Self:
         """Create a file from blocks of content.
 
         Raises:

@@ -17,6 +17,7 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import VectorTable, VectorTableError
 from fb_marketplace_serving.interpreter_lock import INTERPRETER
+from fb_marketplace_serving.storage.private_file import PrivateFile
 
 CACHE = 1 << 20
 
@@ -26,10 +27,18 @@ def write(url, matrix, min_indexed=256):
     return write_vector_table(str(url), FaissIndex(flat_index([matrix])), parameters)
 
 
-@pytest.fixture(scope="module", params=[256, COUNT + 1], ids=["indexed", "small"])
+@pytest.fixture(
+    scope="module",
+    params=[(256, False), (256, True), (COUNT + 1, False)],
+    ids=["indexed", "copied", "small"],
+)
 def table(request, matrix, tmp_path_factory):
+    min_indexed, is_copied = request.param
     url = tmp_path_factory.mktemp("tables") / "table"
-    return VectorTable.open(str(url), write(url, matrix, request.param), CACHE)
+    table = VectorTable.open(str(url), write(url, matrix, min_indexed), CACHE)
+    if is_copied:
+        table.use_copy(PrivateFile.from_blocks(table.blocks()))
+    return table
 
 
 @pytest.fixture
@@ -99,6 +108,22 @@ def test_within_returns_allowed_rows_in_radius(table, matrix, queries):
     assert set(table.within(queries[:1], radius, allowed).tolist()) == expected & set(
         allowed.tolist()
     )
+
+
+def test_copied_vectors_are_not_read_again(matrix, tmp_path, monkeypatch):
+    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
+    table.use_copy(PrivateFile.from_blocks(table.blocks(), tmp_path))
+    monkeypatch.setattr(table._dataset, "take", None)
+    rows = np.array([COUNT - 1, 0, 7, 7])
+
+    np.testing.assert_array_equal(table.vectors(rows), matrix[rows])
+
+
+def test_copy_of_another_size_is_rejected(matrix, tmp_path):
+    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
+
+    with pytest.raises(VectorTableError, match=r"found 8 bytes.*expected"):
+        table.use_copy(PrivateFile.from_blocks([bytes(8)], tmp_path))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5])

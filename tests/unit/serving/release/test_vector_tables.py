@@ -16,10 +16,11 @@ from fb_marketplace_serving.ann.vector_table import VectorTable
 from fb_marketplace_serving.release.admin import export, verify
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import INDEXES, Manifest, ReleaseError
-from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.release.provenance_report import explain
 from fb_marketplace_serving.release.vector_tables import open_vector_tables
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.private_file import PrivateFile
 
 PARAMETERS = SearchParameters(engine="lance", min_indexed_vectors=256)
 
@@ -126,7 +127,48 @@ def test_damaged_metadata_of_table_is_named(tmp_path, original, pattern):
     damaged = original.manifest.model_copy(update={"vector_tables": tables})
 
     with pytest.raises(ReleaseError, match=rf"{file.name}: .*(sha256|checksum)"):
-        open_vector_tables(lake, damaged)
+        open_vector_tables(lake, damaged, tmp_path)
+
+
+@pytest.mark.parametrize(("disk_bytes", "expected"), [(0, 0), (10**9, 3)])
+def test_vectors_are_copied_if_they_fit(lance_lake, original, disk_bytes, expected):
+    release = Release.open(lance_lake.url, vector_disk_bytes=disk_bytes)
+
+    assert_same_vectors(release, original)
+    search = release.search
+    indexes = (release.index, search.text_index, search.text_to_image_index)
+    assert sum(index.source.is_copied for index in indexes) == expected
+
+
+def test_copied_vectors_of_all_tables_are_limited(lance_lake, original):
+    size = original.index.vectors(np.arange(len(original.index))).nbytes
+
+    release = Release.open(lance_lake.url, vector_disk_bytes=size)
+
+    assert release.index.source.is_copied
+    assert not release.search.text_to_image_index.source.is_copied
+
+
+def test_full_disk_of_copied_vectors_is_release_error(lance_lake, tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PrivateFile, "from_blocks", fail)
+    manifest = read_current(lance_lake)
+
+    with pytest.raises(ReleaseError, match=r"No space left on device.*FB_CACHE_DIR"):
+        open_vector_tables(lance_lake, manifest, tmp_path)
+
+
+def test_failed_read_of_copied_vectors_is_release_error(lance_lake, monkeypatch):
+    def fail(*args):
+        raise OSError("the store hangs")
+        yield
+
+    monkeypatch.setattr(VectorTable, "blocks", fail)
+
+    with pytest.raises(ReleaseError, match=r"image_index: cannot be read \(the store hangs"):
+        Release.open(lance_lake.url)
 
 
 def test_failed_read_of_canary_is_release_error(lance_lake, monkeypatch):
