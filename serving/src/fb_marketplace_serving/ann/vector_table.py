@@ -177,24 +177,8 @@ class VectorTable:
         """Whether vectors are read from a copy."""
         return self._copy is not None
 
-    def blocks(self) -> Iterator[memoryview]:
-        """Yield all vectors, float32, row by row.
-
-        Raises:
-            OSError: the table cannot be read.
-        """
-        with _os_errors():
-            for batch in self._dataset.to_batches(
-                columns=[VECTOR],
-                batch_size=_BLOCK_ROWS,
-                batch_readahead=4,
-                io_buffer_size=_READ_AHEAD_BYTES,
-                scan_in_order=True,
-            ):
-                yield _matrix(batch.column(VECTOR), self.dimension).data
-
     def use_copy(self, file: PrivateFile) -> None:
-        """Read vectors from a file of all :meth:`blocks` from now on.
+        """Read vectors from a file of all :func:`vector_blocks` from now on.
 
         Raises:
             VectorTableError: it has not as many vectors as the table.
@@ -293,6 +277,32 @@ class VectorTable:
         with self._reading():
             table = self._dataset.take(rows, columns=[VECTOR])
         return _matrix(table.column(VECTOR).combine_chunks(), self.dimension)
+
+
+def vector_blocks(url: str, version: int) -> Iterator[memoryview]:
+    """Yield all vectors of a table, float32, row by row.
+
+    Args:
+        url: path or URL of the table.
+        version: its version.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    import lance
+
+    with _os_errors():
+        # Without READ_OPTIONS: a part of a table may take longer than a single vector.
+        dataset = lance.dataset(url, version=version, storage_options=lance_options(url))
+        for batch in dataset.to_batches(
+            columns=[VECTOR],
+            batch_size=_BLOCK_ROWS,
+            batch_readahead=4,
+            io_buffer_size=_READ_AHEAD_BYTES,
+            scan_in_order=True,
+        ):
+            column = batch.column(VECTOR)
+            yield _matrix(column, column.type.list_size).data
 
 
 def _matrix(column: Any, dimension: int) -> Matrix:

@@ -11,6 +11,7 @@ from fb_marketplace_serving.ann.vector_table import (
     DISK_BYTES,
     VectorTable,
     VectorTableError,
+    vector_blocks,
 )
 from fb_marketplace_serving.release.artifacts import (
     FETCH_THREADS,
@@ -66,7 +67,7 @@ def open_vector_tables(
         table = _open(lake, files, cache_bytes // len(manifest.vector_tables))
         if table.vector_bytes <= disk_bytes:
             disk_bytes -= table.vector_bytes
-            _copy_vectors(lake.name(files.path), table, folder)
+            _copy_vectors(lake.name(files.path), files.version, table, folder)
         loaders[name] = partial(Index.from_table, table, files.index_sha256)
     return loaders
 
@@ -102,10 +103,10 @@ def _open(lake: Lake, files: VectorTableFiles, cache_bytes: int) -> VectorTable:
         raise unreadable(name, error) from error
 
 
-def _copy_vectors(name: str, table: VectorTable, folder: Path) -> None:
+def _copy_vectors(name: str, version: int, table: VectorTable, folder: Path) -> None:
     def blocks() -> Iterator[memoryview]:
         try:
-            yield from table.blocks()
+            yield from vector_blocks(name, version)
         except OSError as error:
             raise unreadable(name, error) from error
 

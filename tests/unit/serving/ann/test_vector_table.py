@@ -15,7 +15,7 @@ from fb_marketplace_serving.ann import vector_table
 from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.ann.vector_table import VectorTable, VectorTableError
+from fb_marketplace_serving.ann.vector_table import VectorTable, VectorTableError, vector_blocks
 from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.storage.private_file import PrivateFile
 
@@ -34,10 +34,11 @@ def write(url, matrix, min_indexed=256):
 )
 def table(request, matrix, tmp_path_factory):
     min_indexed, is_copied = request.param
-    url = tmp_path_factory.mktemp("tables") / "table"
-    table = VectorTable.open(str(url), write(url, matrix, min_indexed), CACHE)
+    url = str(tmp_path_factory.mktemp("tables") / "table")
+    version = write(url, matrix, min_indexed)
+    table = VectorTable.open(url, version, CACHE)
     if is_copied:
-        table.use_copy(PrivateFile.from_blocks(table.blocks()))
+        table.use_copy(PrivateFile.from_blocks(vector_blocks(url, version)))
     return table
 
 
@@ -111,8 +112,10 @@ def test_within_returns_allowed_rows_in_radius(table, matrix, queries):
 
 
 def test_copied_vectors_are_not_read_again(matrix, tmp_path, monkeypatch):
-    table = VectorTable.open(str(tmp_path / "t"), write(tmp_path / "t", matrix), CACHE)
-    table.use_copy(PrivateFile.from_blocks(table.blocks(), tmp_path))
+    url = str(tmp_path / "t")
+    version = write(url, matrix)
+    table = VectorTable.open(url, version, CACHE)
+    table.use_copy(PrivateFile.from_blocks(vector_blocks(url, version), tmp_path))
     monkeypatch.setattr(table._dataset, "take", None)
     rows = np.array([COUNT - 1, 0, 7, 7])
 

@@ -13,6 +13,7 @@ from fb_marketplace.pipelines.release.build_manifest import make_vector_table
 from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.vector_table import VectorTable
+from fb_marketplace_serving.release import vector_tables
 from fb_marketplace_serving.release.admin import export, verify
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import INDEXES, Manifest, ReleaseError
@@ -165,7 +166,7 @@ def test_failed_read_of_copied_vectors_is_release_error(lance_lake, monkeypatch)
         raise OSError("the store hangs")
         yield
 
-    monkeypatch.setattr(VectorTable, "blocks", fail)
+    monkeypatch.setattr(vector_tables, "vector_blocks", fail)
 
     with pytest.raises(ReleaseError, match=r"image_index: cannot be read \(the store hangs"):
         Release.open(lance_lake.url)
