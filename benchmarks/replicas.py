@@ -6,8 +6,9 @@ The listings are those of FB_LAKE, repeated (:mod:`large_lake`). SeaweedFS, ngin
 share the cores. Prints the time until each server answers, its memory (:mod:`startup`) idle and after the
 load, the latencies, and the statuses of the responses. Ends with status 1 if a request failed.
 
-Expected at 1,000,000 listings: at most 1 GB per server, since vectors stay in S3; no failed request, since
-nginx repeats a request that a killed server had not answered.
+Expected at 1,000,000 listings: no failed request, since nginx repeats a request that a killed server had
+not answered. Also with ``--memory 1e9``, as root, which limits each server and the files that it has cached
+to 1 GB: the vectors are on its disk.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=40.0, help="of load; half of it with all servers"
     )
+    parser.add_argument("--memory", type=float, help="limit of each server in bytes, as root")
     options = parser.parse_args()
     real = os.environ.get("FB_LAKE", "data")
     with tempfile.TemporaryDirectory() as folder, seaweed.running() as store:
@@ -110,9 +112,13 @@ def measure(lake: str, queries: dict[str, Path], folder: Path, options: argparse
     settings = {"FB_TRUSTED_PROXIES": "127.0.0.1", "FB_LOG_LEVEL": "error", "OMP_NUM_THREADS": "1"}
     with contextlib.ExitStack() as stack:
         servers = []
-        for _ in range(options.replicas):
+        for number in range(options.replicas):
+            command = serve_command(lake)
+            if options.memory:
+                group = stack.enter_context(memory_group(f"replica{number}", int(options.memory)))
+                command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
             started = time.perf_counter()
-            servers.append(stack.enter_context(running(serve_command(lake), **settings)))
+            servers.append(stack.enter_context(running(command, **settings)))
             _, process = servers[-1]
             cpu = process.cpu_times()
             print(
@@ -140,6 +146,22 @@ def measure(lake: str, queries: dict[str, Path], folder: Path, options: argparse
                 failed += name == KILL and sum(answer.status != 200 for answer in responses)
         show("at the end", memory(servers[-1][1].pid))
     return failed
+
+
+@contextlib.contextmanager
+def memory_group(name: str, limit: int) -> Iterator[Path]:
+    """Create a cgroup whose processes, with the files that they have cached, have a limited memory."""
+    root = Path("/sys/fs/cgroup")
+    is_first_version = (root / "memory").exists()
+    group = (root / "memory" if is_first_version else root) / name
+    group.mkdir()
+    file = "memory.limit_in_bytes" if is_first_version else "memory.max"
+    (group / file).write_text(str(limit))
+    try:
+        yield group
+    finally:
+        time.sleep(1)  # until its processes are gone
+        group.rmdir()
 
 
 @contextlib.contextmanager
