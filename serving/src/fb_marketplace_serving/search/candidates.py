@@ -22,8 +22,8 @@ DEFAULT_TOP_K: Final = 100
 """Listings per source."""
 
 MIN_RELEASED_LISTINGS: Final = 5_000
-"""Number of listings from which another search runs during native code. For fewer, to change threads takes
-as much time as it saves."""
+"""Number of listings from which another search runs while vectors are compared. For fewer, to change threads
+takes as much time as it saves."""
 
 RRF_K: Final = 60
 """Constant of reciprocal rank fusion, as in Cormack et al. (2009)."""
@@ -207,7 +207,7 @@ def collect_candidates(
 
 
 def release_interpreter(listings: ListingStore) -> AbstractContextManager[None]:
-    """Let another search run during native code, if there are many listings."""
+    """Let another search run while vectors are compared, if there are many listings."""
     return INTERPRETER.released() if len(listings) >= MIN_RELEASED_LISTINGS else nullcontext()
 
 
