@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import psutil
 from bucket import seaweed
 from http_load import Answer
 from large_lake import make_large_lake
@@ -135,6 +136,8 @@ def measure(lake: str, queries: dict[str, Path], folder: Path, options: argparse
                 if name == KILL:
                     time.sleep(seconds / 2)
                     for _, process in servers:
+                        if process.status() == psutil.STATUS_ZOMBIE:
+                            sys.exit("a server has ended: see the kernel's log")
                         show("searched", memory(process.pid))
                     servers[0][1].kill()
                 answers = load.result()

@@ -22,8 +22,8 @@ DEFAULT_TOP_K: Final = 100
 """Listings per source."""
 
 MIN_RELEASED_LISTINGS: Final = 5_000
-"""Number of listings from which another search runs while vectors are compared. For fewer, to change threads
-takes as much time as it saves."""
+"""Number of listings from which another search runs while vectors are compared. For fewer, to change
+threads takes as much time as it saves."""
 
 RRF_K: Final = 60
 """Constant of reciprocal rank fusion, as in Cormack et al. (2009)."""
