@@ -6,9 +6,9 @@ The listings are those of FB_LAKE, repeated (:mod:`large_lake`). SeaweedFS, ngin
 share the cores. Prints the time until each server answers, its memory (:mod:`startup`) idle and after the
 load, the latencies, and the statuses of the responses. Ends with status 1 if a request failed.
 
-Expected at 1,000,000 listings: no failed request, since nginx repeats a request that a killed server had
-not answered. Also with ``--memory 1e9``, as root, which limits each server and the files that it has cached
-to 1 GB: the vectors are on its disk.
+Expected at 200,000 listings: no failed request, since nginx repeats a request that a killed server had not
+answered. ``--memory 1e9``, as root, limits each server and the files that it has cached to 1 GB. This is
+too little at 1,000,000: the system ends both servers during their first searches.
 """
 
 import argparse
