@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -106,7 +107,12 @@ class SearchEvaluationData:
         )
 
     def judge_queries(
-        self, split: str, bm25: BM25Parameters, max_queries: int, seed: int
+        self,
+        split: str,
+        bm25: BM25Parameters,
+        max_queries: int,
+        seed: int,
+        max_candidates: int | None = None,
     ) -> JudgedQueries:
         """Search a split with synthetic and composed queries, and grade the candidates.
 
@@ -115,6 +121,7 @@ class SearchEvaluationData:
             bm25: parameters of BM25.
             max_queries: if there are more queries, a sample of this size is drawn.
             seed: seed of the sample.
+            max_candidates: see :func:`judge_candidates`.
         """
         tables = self.products, self.splits, self.duplicate_groups
         queries = make_queries(*tables, split) + make_composed_queries(*tables, split)
@@ -122,9 +129,12 @@ class SearchEvaluationData:
             queries = sample_queries(queries, max_queries, seed)
         corpus, encoder = self.corpus(split, bm25), self.query_encoder()
         known_item = [query for query in queries if query.kind != COMPOSED]
-        sold = judge_candidates(corpus, encoder, known_item, self.labels, is_sold=True)
+        judge = partial(
+            judge_candidates, corpus, encoder, labels=self.labels, max_candidates=max_candidates
+        )
+        sold = judge(known_item, is_sold=True)
         return JudgedQueries(
-            judge_candidates(corpus, encoder, queries, self.labels),
+            judge(queries),
             [result for result in sold if result.available[SAME_ROOT:].any()],
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,26 @@ class JudgedCandidates(NamedTuple):
     families: NDArray[np.int32]
     available: NDArray[np.int64]
 
+    def best(self, count: int) -> Self:
+        """Return at most this many candidates, the best ones by fused score, ties by position."""
+        candidates = self.candidates
+        order = np.lexsort((candidates.positions, -candidates.fused))
+        rows = np.sort(order[:count])
+        best = replace(
+            candidates,
+            positions=candidates.positions[rows],
+            similarity={source: values[rows] for source, values in candidates.similarity.items()},
+            rank={source: values[rows] for source, values in candidates.rank.items()},
+            fused=candidates.fused[rows],
+            row=candidates.row[rows],
+        )
+        return self._replace(
+            candidates=best,
+            features=self.features[rows],
+            grades=self.grades[rows],
+            families=self.families[rows],
+        )
+
 
 def judge_candidates(
     corpus: SearchCorpus,
@@ -46,6 +66,7 @@ def judge_candidates(
     labels: tuple[str, ...],
     reduce: Callable[[QueryVectors], QueryVectors] = lambda vectors: vectors,
     is_sold: bool = False,
+    max_candidates: int | None = None,
 ) -> list[JudgedCandidates]:
     """Search a corpus and grade the candidates.
 
@@ -56,6 +77,7 @@ def judge_candidates(
         labels: category labels of photos.
         reduce: returns the part of each query to search for; all by default. Grades are by the whole query.
         is_sold: whether the listing that each query looks for, and those of the same item, are hidden.
+        max_candidates: see :meth:`JudgedCandidates.best`; None for all candidates.
     """
     store = corpus.indexes.listings
     family = store.features.family
@@ -76,18 +98,17 @@ def judge_candidates(
                 rows = visible if rows is None or visible is None else visible & rows
             candidates = collect_candidates(corpus.indexes, vectors, mask, rows)
             best = np.maximum.reduceat(grades[by_family], starts)
-            judged.append(
-                JudgedCandidates(
-                    query,
-                    # All matches of thousands of queries would take gigabytes.
-                    replace(candidates, matches=None, terms=None),
-                    # Features must not use the hidden photo; the listing has another one.
-                    compute_features(candidates, vectors, store, labels, row_mask=rows),
-                    best[place[candidates.positions]],
-                    family[candidates.positions],
-                    np.bincount(best, minlength=4),
-                )
+            result = JudgedCandidates(
+                query,
+                # All matches of thousands of queries would take gigabytes.
+                replace(candidates, matches=None, terms=None),
+                # Features must not use the hidden photo; the listing has another one.
+                compute_features(candidates, vectors, store, labels, row_mask=rows),
+                best[place[candidates.positions]],
+                family[candidates.positions],
+                np.bincount(best, minlength=4),
             )
+            judged.append(result if max_candidates is None else result.best(max_candidates))
             progress.advance(1)
     return judged
 

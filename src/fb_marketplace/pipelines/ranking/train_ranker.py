@@ -27,6 +27,7 @@ from fb_marketplace.pipelines.ranking.served.evaluate import evaluate_served
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
 from fb_marketplace.pipelines.ranking.training_data import (
+    MAX_CANDIDATES,
     RankingDataset,
     click_dataset,
     ranking_dataset,
@@ -130,7 +131,7 @@ def training_data(
         dataset = clicks.dataset
     else:
         judged = ranking_corpus.judge_queries(
-            "validation", bm25, parameters.max_queries, parameters.seed
+            "validation", bm25, parameters.max_queries, parameters.seed, MAX_CANDIDATES
         )
         # Only with sold listings does the ranker learn how far to trust the category of the first hit.
         known_item = [
