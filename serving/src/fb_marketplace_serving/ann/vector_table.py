@@ -1,8 +1,9 @@
 """Vectors in a Lance table, in a folder or a bucket.
 
-A search reads the parts of the table's index that it scans, and the vectors of some hundred candidates. The
-index is cached in memory, up to a limit. The vectors are copied to a private file, if they fit on the disk.
-Otherwise each of them is a small read from the bucket, and those that were read last are cached in memory.
+A search reads the parts of the table's index that it scans, and the vectors of some thousand candidates.
+The index is cached in memory, up to a limit. A server copies the vectors to a private file, up to another
+limit. Otherwise each of them is a small read from the bucket, and those that were read last are cached in
+memory.
 
 The index of a table selects candidates by quantized vectors. :mod:`knn` then ranks them by their exact
 distances, as those of other sources. A filter is passed to Lance as a bitmap of the allowed rows, before
@@ -42,7 +43,7 @@ CACHE_BYTES: Final = 512 * 1024 * 1024
 """Default maximum size of the cached parts of all tables of an open release."""
 
 DISK_BYTES: Final = 16 * 1024**3
-"""Default maximum size of the copied vectors of all tables of an open release."""
+"""Default maximum size of the vectors of an open release that a server copies."""
 
 _BLOCK_ROWS: Final = 8192
 """Vectors that are copied, or compared in :meth:`VectorTable.within`, at a time."""
@@ -276,7 +277,10 @@ class VectorTable:
     def _read(self, rows: Rows) -> Matrix:
         with self._reading():
             table = self._dataset.take(rows, columns=[VECTOR])
-        return _matrix(table.column(VECTOR).combine_chunks(), self.dimension)
+        vectors = _matrix(table.column(VECTOR).combine_chunks(), self.dimension)
+        if len(vectors) != len(rows):
+            raise OSError(errno.EIO, f"found {len(vectors)} vectors of {len(rows)} rows")
+        return vectors
 
 
 def vector_blocks(url: str, version: int) -> Iterator[memoryview]:

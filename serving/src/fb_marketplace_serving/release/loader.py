@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.ann.vector_table import CACHE_BYTES, DISK_BYTES
+from fb_marketplace_serving.ann.vector_table import CACHE_BYTES
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.letterbox import FRAMING_VERSION
@@ -101,7 +101,7 @@ class Release:
         encoder_threads: int | None = None,
         cache: Path | None = None,
         vector_cache_bytes: int = CACHE_BYTES,
-        vector_disk_bytes: int = DISK_BYTES,
+        vector_disk_bytes: int = 0,
     ) -> Self:
         """Open a release of a lake.
 
@@ -114,7 +114,7 @@ class Release:
                 and are deleted with the release. None for ``FB_CACHE_DIR``, or else the system's folder of
                 temporary files.
             vector_cache_bytes: maximum memory for cached parts of Lance tables, if the release has any.
-            vector_disk_bytes: maximum size of copies of their vectors in ``cache``; see
+            vector_disk_bytes: maximum size of copies of their vectors in ``cache``, by default none; see
                 :func:`open_vector_tables`.
 
         Raises:
@@ -160,7 +160,7 @@ class Release:
         encoder_threads: int | None = None,
         cache: Path | None = None,
         vector_cache_bytes: int = CACHE_BYTES,
-        vector_disk_bytes: int = DISK_BYTES,
+        vector_disk_bytes: int = 0,
     ) -> Self:
         """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))

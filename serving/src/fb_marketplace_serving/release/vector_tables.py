@@ -1,4 +1,4 @@
-"""Lance tables of a release, in place of its indexes. Their vectors are copied, if they fit on the disk."""
+"""Lance tables of a release, in place of its indexes. A server copies their vectors, up to a limit."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,6 @@ from pathlib import Path
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.ann.vector_table import (
     CACHE_BYTES,
-    DISK_BYTES,
     VectorTable,
     VectorTableError,
     vector_blocks,
@@ -40,12 +39,12 @@ def open_vector_tables(
     manifest: Manifest,
     folder: Path,
     cache_bytes: int = CACHE_BYTES,
-    disk_bytes: int = DISK_BYTES,
+    disk_bytes: int = 0,
 ) -> dict[ArtifactName, IndexLoader]:
     """Open the tables of a release, and verify the files that Lance parses.
 
     Lance panics, or ends the process, on some damaged files. Of the vectors, only sizes and the metadata at
-    the end of their files are verified: the rest would be too much to read. ``fb-serve verify`` does it.
+    the end of their files are verified, also if they are copied. ``fb-serve verify`` verifies the rest.
 
     Args:
         lake: the lake.

@@ -79,8 +79,8 @@ class Settings(BaseSettings):
         cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
             needs space for two releases, on a disk. By default, the system's folder of temporary files.
         vector_cache_bytes: maximum memory for cached parts of the Lance tables of each open release.
-        vector_disk_bytes: maximum size of the vectors that are copied from these tables to ``cache_dir``.
-            Vectors of larger tables are read from the lake in each search.
+        vector_disk_bytes: maximum size of the vectors of each open release that are copied from these
+            tables to ``cache_dir``. Each search reads those of the other tables from the lake.
         log_level: debug, info (one line per request), warning or error.
     """
 

@@ -158,18 +158,19 @@ def test_full_disk_of_copied_vectors_is_release_error(lance_lake, tmp_path, monk
     manifest = read_current(lance_lake)
 
     with pytest.raises(ReleaseError, match=r"No space left on device.*FB_CACHE_DIR"):
-        open_vector_tables(lance_lake, manifest, tmp_path)
+        open_vector_tables(lance_lake, manifest, tmp_path, disk_bytes=10**9)
 
 
 def test_failed_read_of_copied_vectors_is_release_error(lance_lake, monkeypatch):
     def fail(*args):
+        yield bytes(16)
         raise OSError("the store hangs")
-        yield
 
     monkeypatch.setattr(vector_tables, "vector_blocks", fail)
 
-    with pytest.raises(ReleaseError, match=r"image_index: cannot be read \(the store hangs"):
-        Release.open(lance_lake.url)
+    with pytest.raises(ReleaseError, match=r"image_index: cannot be read \(the store h") as error:
+        Release.open(lance_lake.url, vector_disk_bytes=10**9)
+    assert isinstance(error.value.__cause__, OSError)
 
 
 def test_failed_read_of_canary_is_release_error(lance_lake, monkeypatch):

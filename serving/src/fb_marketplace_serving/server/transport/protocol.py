@@ -256,12 +256,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if cycle.more_body and len(cycle.body) < HIGH_WATER_LIMIT:
             self._deferred = app
         else:  # It has waited for the response to an earlier request.
+            self.server_state.renew(self)
+            self.server_state.waiting[self] = None  # It may be closed to make room.
             waiting = partial(self._start_waiting, cycle, app)
             self.server_state.pipelined_turns.run(self.address, waiting)
 
-    def _start_waiting(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if not self.transport.is_closing():
-            super()._start_asgi_task(cycle, app)
+    def _start_waiting(self, cycle: RequestResponseCycle, app: ASGI3Application) -> bool:
+        """Start a request; False if the connection has been closed or refused meanwhile."""
+        if self._phase == "refused" or self.transport.is_closing():
+            return False
+        self.server_state.waiting.pop(self, None)
+        super()._start_asgi_task(cycle, app)
+        return True
 
     def _start_deferred(self) -> None:
         app, self._deferred = self._deferred, None

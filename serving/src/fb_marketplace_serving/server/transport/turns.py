@@ -23,17 +23,17 @@ class FairTurns:
             calls: calls in one turn.
             pause_seconds: time between turns; 0 for one turn of the event loop.
         """
-        self._calls: dict[str, deque[Callable[[], None]]] = {}
+        self._calls: dict[str, deque[Callable[[], bool | None]]] = {}
         self._max_calls = self._left = calls
         self._pause_seconds = pause_seconds
         self._is_scheduled = False
 
-    def run(self, client: str, call: Callable[[], None]) -> None:
+    def run(self, client: str, call: Callable[[], bool | None]) -> None:
         """Run a call now if few calls have run in this turn, else when it is the client's turn.
 
         Args:
             client: name of the client.
-            call: starts the work.
+            call: starts the work. If it returns False, there was none, and the next call follows at once.
         """
         if self._calls or not self._left:
             self._calls.setdefault(client, deque()).append(call)
@@ -61,4 +61,5 @@ class FairTurns:
                 self._calls[client] = calls  # at the end
             self._left -= 1
             self._schedule()
-            call()
+            if call() is False:
+                self._left += 1

@@ -242,15 +242,56 @@ def test_time_of_a_pipelined_body_starts_after_the_response(expect, reads):
     run(scenario)
 
 
-@pytest.mark.parametrize(("pause_seconds", "expected"), [(PIPELINED_PAUSE, 4), (100.0, 2)])
-def test_pipelined_requests_start_after_pauses(pause_seconds, expected):
+PIPELINED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4
+
+
+def test_pipelined_requests_are_all_answered():
     async def scenario(client):
         client.answer.set()
-        client.connections.pipelined_turns = FairTurns(1, pause_seconds)
-        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+        client.send(PIPELINED)
+        async with asyncio.timeout(30):
+            while client.transport.written.count(b"HTTP/1.1 204") < 4:
+                await asyncio.sleep(PIPELINED_PAUSE)
+
+    run(scenario)
+
+
+def test_pipelined_requests_start_after_pauses():
+    async def scenario(client):
+        client.answer.set()
+        client.connections.pipelined_turns = FairTurns(1, 100.0)
+        client.send(PIPELINED)
         await asyncio.sleep(0.1)
 
-        assert client.transport.written.count(b"HTTP/1.1 204") == expected
+        assert client.calls == 2
+
+    run(scenario)
+
+
+def test_connection_whose_pipelined_request_waits_makes_room():
+    async def scenario(client):
+        client.answer.set()
+        client.connections.pipelined_turns = FairTurns(1, 100.0)
+        client.send(PIPELINED)
+        await asyncio.sleep(0.1)
+        client.connect("10.0.0.2")
+
+        assert client.transport.aborted
+
+    run(scenario, ONE)
+
+
+def test_refused_connection_starts_no_waiting_request():
+    async def scenario(client):
+        client.answer.set()
+        turns = client.connections.pipelined_turns = FairTurns(1, 100.0)
+        client.send(PIPELINED)
+        await asyncio.sleep(0.1)
+        client.protocol._refuse("malformed")
+        turns._start_turn()
+        await client.respond()
+
+        assert client.calls == 2
 
     run(scenario)
 

@@ -37,6 +37,19 @@ def test_clients_take_turns():
     assert run_calls("a" * 10 + "bbc") == ["aaaa", "abca", "baaa", "a"]
 
 
+def test_call_without_work_takes_no_turn():
+    async def run():
+        turns, done = FairTurns(1, 100.0), []
+        turns.run("a", lambda: None)
+        for _ in range(3):
+            turns.run("a", lambda: False)
+        turns.run("a", lambda: done.append("last"))
+        turns._start_turn()
+        return done
+
+    assert asyncio.run(run()) == ["last"]
+
+
 def test_turns_have_pauses():
     async def run():
         loop, turns, times = asyncio.get_running_loop(), FairTurns(1, 0.02), []
