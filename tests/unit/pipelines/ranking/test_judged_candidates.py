@@ -104,16 +104,16 @@ def test_candidates_and_features_equal_those_of_server(market, judged):
 
 def test_best_candidates_are_those_by_fused_score(market, judged):
     gallery, asker, searches = market
-    cut = judge_candidates(gallery, asker, searches, LABELS, max_candidates=2)
+    limited = judge_candidates(gallery, asker, searches, LABELS, max_candidates=2)
 
-    for whole, best in zip(judged, cut, strict=True):
-        order = np.lexsort((whole.candidates.positions, -whole.candidates.fused))
+    for full, best in zip(judged, limited, strict=True):
+        order = np.lexsort((full.candidates.positions, -full.candidates.fused))
         rows = np.sort(order[:2])
-        np.testing.assert_array_equal(best.features, whole.features[rows])
-        assert best.candidates.positions.tolist() == whole.candidates.positions[rows].tolist()
-        assert best.candidates.fused.tolist() == whole.candidates.fused[rows].tolist()
-        assert best.grades.tolist() == whole.grades[rows].tolist()
-        assert best.available.tolist() == whole.available.tolist()
+        np.testing.assert_array_equal(best.features, full.features[rows])
+        assert best.candidates.positions.tolist() == full.candidates.positions[rows].tolist()
+        assert best.candidates.fused.tolist() == full.candidates.fused[rows].tolist()
+        assert best.grades.tolist() == full.grades[rows].tolist()
+        assert best.available.tolist() == full.available.tolist()
     assert any(len(item.candidates) > 2 for item in judged)
 
 

@@ -245,6 +245,15 @@ def test_time_of_a_pipelined_body_starts_after_the_response(expect, reads):
 PIPELINED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4
 
 
+async def answer_two_of_four(client):
+    """Send pipelined requests, of which two wait for their turn; returns the turns."""
+    client.answer.set()
+    turns = client.connections.pipelined_turns = FairTurns(1, 100.0)
+    client.send(PIPELINED)
+    await asyncio.sleep(0.1)
+    return turns
+
+
 def test_pipelined_requests_are_all_answered():
     async def scenario(client):
         client.answer.set()
@@ -258,10 +267,7 @@ def test_pipelined_requests_are_all_answered():
 
 def test_pipelined_requests_start_after_pauses():
     async def scenario(client):
-        client.answer.set()
-        client.connections.pipelined_turns = FairTurns(1, 100.0)
-        client.send(PIPELINED)
-        await asyncio.sleep(0.1)
+        await answer_two_of_four(client)
 
         assert client.calls == 2
 
@@ -270,10 +276,7 @@ def test_pipelined_requests_start_after_pauses():
 
 def test_connection_whose_pipelined_request_waits_makes_room():
     async def scenario(client):
-        client.answer.set()
-        client.connections.pipelined_turns = FairTurns(1, 100.0)
-        client.send(PIPELINED)
-        await asyncio.sleep(0.1)
+        await answer_two_of_four(client)
         client.connect("10.0.0.2")
 
         assert client.transport.aborted
@@ -283,10 +286,7 @@ def test_connection_whose_pipelined_request_waits_makes_room():
 
 def test_refused_connection_starts_no_waiting_request():
     async def scenario(client):
-        client.answer.set()
-        turns = client.connections.pipelined_turns = FairTurns(1, 100.0)
-        client.send(PIPELINED)
-        await asyncio.sleep(0.1)
+        turns = await answer_two_of_four(client)
         client.protocol._refuse("malformed")
         turns._start_turn()
         await client.respond()
