@@ -18,8 +18,8 @@ def plot_threshold(relevance_card: dict[str, Any]) -> bytes:
         linestyle="none",
         label=f"threshold {relevance_card['threshold']:.2f}",
     )
-    axes.set_xlabel("recall of relevant listings")
-    axes.set_ylabel("precision of results")
+    axes.set_xlabel("mean recall of searches")
+    axes.set_ylabel("mean precision of searches")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_title("Results by threshold, validation split")
