@@ -122,7 +122,7 @@ class RayEngine:
         def run_alone(shard: Any) -> Any:
             # A crash ends only the child of the worker. Ray retries if the worker or its machine is lost.
             try:
-                return ray.get(isolated_task.remote([work], shard))
+                return _get(isolated_task.remote([work], shard))
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
                 raise LostProcessError(None) from error
 
@@ -130,7 +130,7 @@ class RayEngine:
             (done, *_), _ = ray.wait([*pending])
             shard = pending.pop(done)
             try:
-                result = ray.get(done)
+                result = _get(done)
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
                 if isolation is None:
                     raise
@@ -184,7 +184,7 @@ class RayEngine:
         reference = task.remote(loop, self._train, versions_of(TRAIN_LIBRARIES))
         try:
             with self._describe_losses(ray, TRAIN_REMEDY):
-                ray.get(reference)
+                _get(reference)
         except BaseException:
             # Its processes end with it.
             ray.cancel(reference, force=True)
@@ -206,7 +206,7 @@ class RayEngine:
 
         def wait(reference: Any) -> Any:
             with self._describe_losses(ray, TRIAL_REMEDY):
-                return ray.get(reference)
+                return _get(reference)
 
         return lambda value: partial(wait, task.remote([work], value))
 
@@ -292,6 +292,22 @@ class _Work:
 
 _loaded: dict[str, _Work] = {}
 """The latest work of this process: it holds a model that should be opened once."""
+
+
+def _get(reference: Any) -> Any:
+    """Return the result of a task.
+
+    Raises:
+        Exception: the error of the task itself. The message of Ray's is a traceback.
+    """
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ray.exceptions.RayError):
+            raise
+        raise error.cause from error
 
 
 def _run(references: list[Any], shard: Any) -> Any:

@@ -54,8 +54,9 @@ request the size first. ``read_timeout`` is the longest pause between bytes. S3 
 a fraction of a second.
 """
 
-S3_POLICY: Final = RetryPolicy(max_attempts=8, min_attempts=4, first_wait_s=0.1)
-"""If 10 % of the attempts fail, one request in 100 million fails; if 30 % fail, one in 15,000."""
+S3_POLICY: Final = RetryPolicy(max_attempts=20, min_attempts=4, first_wait_s=0.1)
+"""The deadline ends the retries: 20 attempts wait for 31 s on average. A store that restarts refuses
+connections at once, and was given up after some 7 s with 8 attempts."""
 
 DENIED_DEADLINE_S: Final = 3.0
 """Deadline for a 403. A permission that was just granted may still be denied for a moment; a missing one

@@ -1,3 +1,4 @@
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -46,10 +47,12 @@ def test_give_up_counts_attempts_and_seconds(clock):
     assert "in 1 attempts over 12 s (SlowDown)" in str(attempts.give_up("SlowDown"))
 
 
-def test_s3_waits_fit_into_the_deadline(clock):
+@pytest.mark.parametrize("seed", range(100))
+def test_s3_that_refuses_at_once_is_tried_until_the_deadline(clock, monkeypatch, seed):
+    monkeypatch.setattr(retries.random, "uniform", random.Random(seed).uniform)
     attempts = Retries(S3_POLICY)
 
-    waits = [attempts.next_wait() for _ in range(S3_POLICY.max_attempts)]
+    while (wait := attempts.next_wait()) is not None:
+        clock[0] += wait
 
-    assert sum(waits[:-1]) < RETRY_DEADLINE_S
-    assert waits[-1] is None
+    assert RETRY_DEADLINE_S - S3_POLICY.max_wait_s <= clock[0] <= RETRY_DEADLINE_S
