@@ -61,7 +61,9 @@ def _run(pipeline: str, pipelines: tuple[str, ...], recompute: bool, **options: 
         _check_tags(options["tags"], selected)
         # Nodes that are named are computed.
         recompute |= any(options[option] for option in NODE_FILTERS)
-        options["runner"] = options["runner"] or RUNNERS[recompute]
+        # Kedro's own runner would execute nodes that this project skips.
+        if options["runner"] in {None, "SequentialRunner"}:
+            options["runner"] = RUNNERS[recompute]
         return kedro_run.callback(pipeline="", pipelines=names, **options)  # type: ignore[misc]
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import bootstrap_project
 
-from fb_marketplace.cli import cli
+from fb_marketplace.cli import RUNNERS, cli
 from fb_marketplace.errors import UserError
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
@@ -155,6 +155,18 @@ def test_index_with_ids_of_other_version_gives_one_line(monkeypatch):
     assert ended.output.strip() == (
         "Error: found sha256 a; its ids expect sha256 b: take both from one run"
     )
+
+
+@pytest.mark.parametrize("words", [(), ("--runner=SequentialRunner",)])
+def test_run_without_another_runner_is_incremental(monkeypatch, words):
+    runners = []
+    monkeypatch.setattr(kedro_run, "callback", lambda **options: runners.append(options["runner"]))
+    bootstrap_project(ROOT)
+
+    ended = CliRunner().invoke(cli, ["run", "--pipeline=release", *words])
+
+    assert ended.exit_code == 0
+    assert runners == [RUNNERS[False]]
 
 
 def test_old_parameter_section_is_refused_with_its_new_name(refused):
