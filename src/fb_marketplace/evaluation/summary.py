@@ -142,7 +142,7 @@ def _served(ranking: dict[str, Any]) -> Iterator[str]:
     paraphrases = ranking.get("paraphrases", {}).get("all")
     if precision := relevance.get("precision"):
         random = precision["random_baseline"]
-        yield f"  search, precision of results        {_with_cases(precision)}   (random: {random:.3f})"
+        yield f"  search, mean precision              {_with_cases(precision)}   (random: {random:.3f})"
     if cheapest := relevance.get("precision_at_10", {}).get("price_asc"):
         best = cheapest["to_best_first"]
         yield f"  search, first ten by price          {_with_cases(cheapest)}   ({best:.2f} of best first)"

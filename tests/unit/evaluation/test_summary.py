@@ -109,7 +109,7 @@ def test_ranker_has_fusion_baseline(values):
 def test_served_search_has_a_line_for_each_measured_metric(values):
     measured = "0.750 [0.700, 0.800] of 1,200"
 
-    assert line(values, "search, precision").endswith(f"{measured} (random: 0.010)")
+    assert line(values, "search, mean precision").endswith(f"{measured} (random: 0.010)")
     assert line(values, "search, first ten by price").endswith("(0.98 of best first)")
     assert line(values, "search with a typo").endswith(f"{measured} (uncorrected: 0.125)")
     assert not any("paraphrased" in item for item in values)

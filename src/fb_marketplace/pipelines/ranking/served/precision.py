@@ -43,12 +43,11 @@ def evaluate_precision(
     Returns:
         Metrics: ``threshold``; number of ``searches``; ``precision``, the mean share of relevant listings
         among the results of a search; ``title_recall``, the mean share of results among the listings whose
-        title has all words of a search;
-        ``precision_at_10`` by order, each with its ratio ``to_best_first``; and ``nonsense_with_hits``, the
-        share of 100 nonsense queries with results. A ``random_baseline`` is the value for as many
-        random listings. An estimate without cases is None: ``distance`` without locations, ``newest``
-        without dates. Cases: the precision and recall by query, and the mean precision in the orders other
-        than best first.
+        title has all words of a search; ``precision_at_10`` by order, each with its ratio
+        ``to_best_first``; and ``nonsense_with_hits``, the share of 100 nonsense queries with results. A
+        ``random_baseline`` is the value for as many random listings. An estimate without cases is None:
+        ``distance`` without locations, ``newest`` without dates. Cases: the precision and recall by query,
+        and mean precision in the orders other than best first.
     """
     rows = [_judge(served, query) for query in queries]
     column = {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
