@@ -38,6 +38,12 @@ class LocalRayletDiedError(Exception):
     pass
 
 
+class TaskError(Exception):
+    def __init__(self, cause):
+        super().__init__("Traceback of a worker")
+        self.cause = cause
+
+
 class FakeRay:
     """Ray whose tasks fail."""
 
@@ -46,6 +52,7 @@ class FakeRay:
         LocalRayletDiedError=LocalRayletDiedError,
         OutOfMemoryError=MemoryError,
         RayError=NodeDiedError,
+        RayTaskError=TaskError,
         WorkerCrashedError=EOFError,
     )
 
@@ -188,6 +195,13 @@ def test_worker_selects_the_gpu_that_ray_gives_it(monkeypatch, device, expected)
 
     assert selected == expected
     assert len(calls) == 1
+
+
+def test_error_of_a_task_is_raised_as_itself(engine_of):
+    ray = FakeRay(TaskError(UserError("the photos have no labels")))
+
+    with pytest.raises(UserError, match="^the photos have no labels"):
+        engine_of(ray).train(print)
 
 
 def test_lost_training_is_resumed_by_the_same_command(engine_of):
