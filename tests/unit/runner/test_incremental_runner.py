@@ -254,6 +254,27 @@ def test_source_without_a_digest_is_always_read(run, tmp_path):
     assert run(changed=source) == {"clean"}
 
 
+def test_source_is_digested_once_per_run(run, monkeypatch):
+    digested = Counter()
+    original = incremental_runner.content_digest
+
+    def counted(name, catalog):
+        digested[name] += 1
+        return original(name, catalog)
+
+    monkeypatch.setattr(incremental_runner, "content_digest", counted)
+    run(
+        Pipeline(
+            [
+                node(clean, "table", "cleaned", name="clean"),
+                node(count, "table", "counts", name="count"),
+            ]
+        )
+    )
+
+    assert digested["table"] == 1
+
+
 def test_recomputing_runner_executes_all_and_later_runs_reuse(run):
     run()
 
