@@ -69,16 +69,18 @@ def exact_search(
         queries: int64, (queries,), rows of the gallery.
         vectors: float32, (queries, dimension).
     """
-    copies = gallery.copies(queries)
-    # Queries with equally many copies are searched together: a few may have thousands.
-    order = np.argsort(copies, kind="stable")
+    depths = DEPTH + gallery.copies(queries)
+    # A few photos have thousands of copies: queries of about the same depth are searched together.
+    magnitudes = np.frexp(depths)[1]
+    order = np.argsort(magnitudes, kind="stable")
     hits = []
-    for block in _blocks(len(queries), 1000):
-        rows = order[block]
-        depth = DEPTH + int(copies[rows].max(initial=1))
-        neighbors, distances = index.search(vectors[rows], depth)
-        grades = gallery.grades(queries[rows], np.maximum(neighbors, 0))
-        hits.append(_first_hits(neighbors, distances, grades))
+    for group in np.split(order, np.flatnonzero(np.diff(magnitudes[order])) + 1):
+        depth = int(depths[group].max(initial=DEPTH))
+        for block in _blocks(len(group), depth):
+            rows = group[block]
+            neighbors, distances = index.search(vectors[rows], depth)
+            grades = gallery.grades(queries[rows], np.maximum(neighbors, 0))
+            hits.append(_first_hits(neighbors, distances, grades))
     back = np.argsort(order)
     top = TopHits(*(np.concatenate(parts)[back] for parts in zip(*hits, strict=True)))
     return top, RankedResults(top.grades, gallery.available(queries), None)

@@ -75,36 +75,77 @@ def find_comparable_listings(
             members = np.flatnonzero(kinds.market == market)
             texts = np.ascontiguousarray(vectors[members])
             path, family = kinds.path[members], kinds.family[members]
-            for block, others in _compared(texts):
-                scores = texts[block] @ texts[others].T
-                same_path = path[block, np.newaxis] == path[others]
-                scores += np.float32(same_path_bonus) * same_path
-                same_family = family[block, np.newaxis] == family[others]
-                scores[same_family | (scores < min_similarity)] = -np.inf
-                columns, best = _top_of_families(scores, family[others], count)
-                width = columns.shape[1]
-                rows[members[block], :width] = np.where(
-                    np.isnan(best), NO_NEIGHBOR, members[others][columns]
-                )
-                similarity[members[block], :width] = best
-                progress.advance(len(scores))
+            for queried, others in _compared(texts):
+                compared = _Compared(texts[others], path[others], family[others])
+                for block in _blocks(queried, len(compared.family)):
+                    scores = compared.scores(
+                        texts[block], path[block], family[block], same_path_bonus
+                    )
+                    columns, best = _top_of_families(scores, compared.family, count, min_similarity)
+                    width = columns.shape[1]
+                    rows[members[block], :width] = np.where(
+                        np.isnan(best), NO_NEIGHBOR, members[others][columns]
+                    )
+                    similarity[members[block], :width] = best
+                    progress.advance(len(block))
     return ComparableListings(rows, similarity)
 
 
-def _compared(texts: NDArray[np.float32]) -> Iterator[tuple[Any, Any]]:
-    """Yield blocks of listings, and the listings to compare each block with, both in order.
+class _Compared(NamedTuple):
+    """Listings to compare others with.
+
+    Attributes:
+        texts: float32, (listings, dimension).
+        path: int32, (listings,).
+        family: int32, (listings,).
+    """
+
+    texts: NDArray[np.float32]
+    path: NDArray[np.int32]
+    family: NDArray[np.int32]
+
+    def scores(
+        self,
+        texts: NDArray[np.float32],
+        path: NDArray[np.int32],
+        family: NDArray[np.int32],
+        same_path_bonus: float,
+    ) -> NDArray[np.float32]:
+        """Return the similarities of other listings: float32, (others, listings); -inf in their family.
+
+        To compare all pairs of paths and of families would take as long as the matrix product.
+        """
+        scores = texts @ self.texts.T
+        bonus = {
+            one: np.float32(same_path_bonus) * (self.path == one)
+            for one in np.unique(path).tolist()
+        }
+        by_family = np.argsort(self.family, kind="stable")
+        first, end = (
+            np.searchsorted(self.family, family, side, by_family) for side in ("left", "right")
+        )
+        for row, (own, start, stop) in enumerate(zip(path.tolist(), first, end, strict=True)):
+            scores[row] += bonus[own]
+            scores[row, by_family[start:stop]] = -np.inf
+        return scores
+
+
+def _compared(texts: NDArray[np.float32]) -> Iterable[tuple[Any, Any]]:
+    """Return groups of listings, and the listings to compare each group with, both in order.
 
     Args:
         texts: float32, (listings, dimension), of one market.
     """
     if len(texts) <= MAX_COMPARED:
-        groups: Iterable[tuple[Any, Any]] = [(np.arange(len(texts)), slice(None))]
-    else:
-        groups = _neighborhoods(texts)
-    for members, others in groups:
-        size = max(1, SIMILARITY_BATCH_SIZE // len(texts[others]))
-        for start in range(0, len(members), size):
-            yield members[start : start + size], others
+        return [(np.arange(len(texts)), slice(None))]
+    return _neighborhoods(texts)
+
+
+def _blocks(listings: NDArray[np.int64], compared: int) -> Iterator[NDArray[np.int64]]:
+    """Yield blocks of listings, each compared with this many."""
+    size = max(1, SIMILARITY_BATCH_SIZE // compared)
+    for start in range(0, len(listings), size):
+        yield listings[start : start + size]
 
 
 def _neighborhoods(
@@ -137,17 +178,18 @@ def _neighborhoods(
 
 
 def _top_of_families(
-    scores: NDArray[np.float32], family: NDArray[np.int32], count: int
+    scores: NDArray[np.float32], family: NDArray[np.int32], count: int, min_similarity: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return columns and scores of the best, one per family; scores are padded with NaN."""
     num_candidates = min(scores.shape[1], MAX_CANDIDATES * count)
-    candidates = np.argpartition(-scores, num_candidates - 1, axis=1)[:, :num_candidates]
-    # Sorted by column, so that the stable sort breaks ties by column.
-    candidates.sort(axis=1)
-    order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
-    columns = np.take_along_axis(candidates, order, axis=1)
+    thresholds = np.partition(scores, -num_candidates, axis=1)[:, -num_candidates]
+    rows, candidates = np.nonzero(scores >= thresholds[:, np.newaxis])
+    # A stable sort breaks ties by column.
+    order = np.lexsort((-scores[rows, candidates], rows))
+    starts = np.searchsorted(rows, np.arange(len(scores)))
+    columns = candidates[order[starts[:, np.newaxis] + np.arange(num_candidates)]]
     ranked = np.take_along_axis(scores, columns, axis=1)
-    valid = _first_of_family(family[columns]) & np.isfinite(ranked)
+    valid = _first_of_family(family[columns]) & (ranked >= min_similarity)
     first = np.argsort(~valid, axis=1, kind="stable")[:, :count]
     return (
         np.take_along_axis(columns, first, axis=1),

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
+from fb_marketplace.evaluation.retrieval_metrics import DEPTH
 from fb_marketplace.pipelines.indexing import exact_ranking
 from fb_marketplace.pipelines.indexing.exact_ranking import exact_search, rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery
@@ -146,3 +147,20 @@ def test_unfilled_index_rows_are_no_hits(ask_index):
 
     assert (hits.rows == -1).all()
     assert (hits.grades == 0).all()
+
+
+def test_queries_with_few_copies_are_searched_less_deeply(ask_index, monkeypatch):
+    angles = scattered(60)
+    crowd = list(angles)[20:]
+    depths = {}
+    search = Index.search
+
+    def recorded(index, vectors, depth):
+        depths[depth] = depths.get(depth, 0) + len(vectors)
+        return search(index, vectors, depth)
+
+    monkeypatch.setattr(Index, "search", recorded)
+    hits, _ = ask_index(angles, [crowd])
+
+    assert depths == {DEPTH + 1: 20, DEPTH + 40: 40}
+    assert np.array_equal(hits.grades, params(angles, [crowd]).hits)

@@ -63,6 +63,12 @@ def test_similarity_below_minimum_is_excluded():
     ]
 
 
+def test_equally_similar_listings_are_in_order(monkeypatch):
+    monkeypatch.setattr(module, "MAX_CANDIDATES", 1)
+
+    assert comparables([0, 5, 5, 5, 5, 0], most=2).rows[[0, 5]].tolist() == [[5, 1], [0, 1]]
+
+
 def test_large_market_is_compared_by_cluster(monkeypatch):
     angles = np.random.default_rng(0).uniform(0, 360, 400)
     exact = comparables(angles)
