@@ -3,23 +3,48 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from fb_marketplace.evaluation.bootstrap import Estimate, statistic_of_sums
 from fb_marketplace.evaluation.plots import new_figure, to_png
 
 Classes = NDArray[np.int64]
 
 
-def macro_f1(targets: Classes, predicted: Classes) -> float:
-    """Compute the mean F1 of the classes among the targets; a class never predicted has 0.
+def macro_f1(
+    targets: Classes,
+    predicted: Classes,
+    groups: ArrayLike,
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> Estimate:
+    """Estimate the mean F1 of the classes among the targets; a class never predicted has 0.
 
-    Equal to scikit-learn's ``f1_score(average="macro")``, which is a hundred times slower; a bootstrap
-    calls it a thousand times.
+    Equal to scikit-learn's ``f1_score(average="macro")``.
+
+    Args:
+        targets: int64, (cases,), the true class.
+        predicted: int64, (cases,), the predicted class.
+        groups: (cases,), the group of each case.
+        samples: number of bootstrap samples.
+        confidence: share of the samples inside the interval.
+        seed: seed of the draws.
+
+    Raises:
+        InsufficientDataError: there are no cases.
     """
-    classes = int(max(targets.max(), predicted.max())) + 1
-    hits = np.bincount(targets[targets == predicted], minlength=classes)
-    support, named = (np.bincount(values, minlength=classes) for values in (targets, predicted))
-    return float(np.mean(2 * hits[support > 0] / (support + named)[support > 0]))
+
+    def mean_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        hits, support, named = np.split(sums, 3, axis=1)
+        scores = 2 * hits / np.maximum(support + named, 1)
+        means: NDArray[np.float64] = scores.mean(axis=1, where=support > 0)
+        return means
+
+    classes = np.arange(1 + max(targets.max(initial=0), predicted.max(initial=0)))
+    is_target, is_predicted = (values[:, np.newaxis] == classes for values in (targets, predicted))
+    columns = np.hstack([is_target & is_predicted, is_target, is_predicted])
+    return statistic_of_sums(mean_f1, columns, groups, samples, confidence, seed)
 
 
 def plot_confusion_matrix(

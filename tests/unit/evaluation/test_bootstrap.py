@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
+from fb_marketplace.evaluation import bootstrap
+from fb_marketplace.evaluation.bootstrap import (
+    Estimate,
+    mean_by_group,
+    ratio_by_group,
+    statistic_by_group,
+    statistic_of_sums,
+)
 
 
 def estimate(values, groups, **changes):
@@ -132,3 +139,37 @@ def test_undefined_statistic_is_named():
 def test_statistic_of_no_cases_is_rejected():
     with pytest.raises(UserError, match="parameters_cleaning"):
         of_median([], [])
+
+
+def test_ratio_equals_statistic_of_cases():
+    random = np.random.default_rng(0)
+    parts, totals, groups = random.integers(0, 2, 90), np.ones(90), random.integers(0, 30, 90)
+
+    result = ratio_by_group(parts, totals, groups, 120, 0.95, 4)
+
+    expected = statistic_by_group(
+        lambda *sums: sums[0].sum() / sums[1].sum(), [parts, totals], groups, 120, 0.95, 4
+    )
+    assert result == pytest.approx(expected)
+
+
+def test_ratio_of_undefined_draws_skips_them():
+    result = ratio_by_group([1, 0], [1, 0], ["a", "b"], 100, 0.95, 0)
+
+    assert (result.low, result.value, result.high) == (1, 1, 1)
+
+
+def test_undefined_ratio_is_rejected():
+    with pytest.raises(UserError, match=r"ratio.*\b2\b"):
+        ratio_by_group([0, 0], [0, 0], ["a", "b"], 10, 0.95, 0)
+
+
+def test_statistic_of_sums_is_deterministic_in_batches(monkeypatch):
+    columns, groups = np.random.default_rng(0).normal(size=(90, 3)), np.arange(90) // 3
+
+    def of_sums():
+        return statistic_of_sums(lambda sums: sums.prod(axis=1), columns, groups, 30, 0.9, 2)
+
+    complete = of_sums()
+    monkeypatch.setattr(bootstrap, "_SAMPLES_PER_BATCH", 7)
+    assert of_sums() == pytest.approx(complete)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
+from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group
 from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1, plot_confusion_matrix
 from fb_marketplace.ml.probabilities import log_losses
 from fb_marketplace.parameters.baselines import BaselineParameters
@@ -41,7 +41,7 @@ def evaluate_categories(
         )
         estimates = {
             "top1": mean_by_group(truth == predicted, part["group"], *bootstrap),
-            "macro_f1": statistic_by_group(macro_f1, [truth, predicted], part["group"], *bootstrap),
+            "macro_f1": macro_f1(truth, predicted, part["group"].to_numpy(), *bootstrap),
         }
         if model == SELECTED:
             estimates |= _calibration(part, category_text_probabilities, truth, bootstrap)

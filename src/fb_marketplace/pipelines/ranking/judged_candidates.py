@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from fb_marketplace_serving.search.candidates import (
     collect_candidates,
 )
 from fb_marketplace_serving.search.ranking.ranking_features import compute_features
+
+_HITS_PER_FAMILY: Final = 4
+"""Candidates that are searched first for each family."""
 
 
 class JudgedCandidates(NamedTuple):
@@ -127,9 +130,14 @@ def first_grades(
         depth: number of hits.
         mask: bool, (candidates,), the candidates to rank; None for all.
     """
-    order = np.lexsort((judged.candidates.positions, -scores))
+    # A stable sort breaks ties by position, since positions are sorted.
+    order = np.argsort(-scores, kind="stable")
     if mask is not None:
         order = order[mask[order]]
-    _, first = np.unique(judged.families[order], return_index=True)
+    # Often, few of the first candidates are of the same family.
+    for count in (_HITS_PER_FAMILY * depth, len(order)):
+        _, first = np.unique(judged.families[order[:count]], return_index=True)
+        if len(first) >= depth:
+            break
     hits = judged.grades[order[np.sort(first)][:depth]]
     return np.pad(hits, (0, depth - len(hits)))

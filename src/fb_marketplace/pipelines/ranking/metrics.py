@@ -14,6 +14,7 @@ from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, re
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.composed_queries import COMPOSED
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 from fb_marketplace_serving.search.candidates import SOURCES
 from fb_marketplace_serving.search.ranking.ranker import Ranker
 
@@ -22,6 +23,7 @@ FUSION: Final = "fusion"
 RANDOM: Final = "random"
 RECALL: Final = f"recall_at_{DEPTH}"
 ALL: Final = "all"
+QUERY_COLUMNS: Final = ("kind", "product_id", "group")
 
 
 class Method(NamedTuple):
@@ -69,30 +71,33 @@ def evaluate_queries(
         listing. Of composed queries, it is the share of the relevant listings among the first ten, of ten
         if there are more.
     """
-    rows: list[dict[str, Any]] = []
+    names: list[str] = []
+    queries: list[SearchQuery] = []
+    hits, available, recalls = [], [], []
     for number, candidates in enumerate(judged):
         methods = _methods(candidates, ranker, number)
         for name, (others, alternative) in alternatives.items():
             other = others[number]
             methods[name] = Method(other, alternative.scores(other.features), None)
         for name, method in methods.items():
-            hits = first_grades(method.scores, method.judged, DEPTH, method.mask)[np.newaxis]
-            values = {
-                NDCG: ndcg_at(hits, candidates.available[np.newaxis], DEPTH)[0],
-                RECALL: _recall(hits, candidates),
-            }
-            rows.extend(
-                {
-                    "kind": candidates.query.kind,
-                    "product_id": candidates.query.product_id,
-                    "group": candidates.query.group,
-                    "method": name,
-                    "measure": measure,
-                    "value": float(value),
-                }
-                for measure, value in values.items()
-            )
-    return pd.DataFrame(rows)
+            first = first_grades(method.scores, method.judged, DEPTH, method.mask)
+            names.append(name)
+            queries.append(candidates.query)
+            hits.append(first)
+            available.append(candidates.available)
+            recalls.append(_recall(first[np.newaxis], candidates))
+    if not queries:
+        return pd.DataFrame()
+    ndcg = ndcg_at(np.stack(hits), np.stack(available), DEPTH)
+    measures = {NDCG: ndcg, RECALL: np.array(recalls)}
+    columns = {name: [getattr(query, name) for query in queries] for name in QUERY_COLUMNS}
+    table = pd.concat(
+        [
+            pd.DataFrame(columns | {"method": names, "measure": measure, "value": values})
+            for measure, values in measures.items()
+        ]
+    )
+    return table.sort_index(kind="stable", ignore_index=True)
 
 
 def _recall(hits: Grades, judged: JudgedCandidates) -> float:

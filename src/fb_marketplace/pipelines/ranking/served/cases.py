@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
+from fb_marketplace.evaluation.bootstrap import mean_by_group, ratio_by_group
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
 
@@ -67,16 +67,11 @@ def estimate_ratio(
     """Estimate the sum of the parts, divided by the sum of the totals; None if that is zero."""
     if not np.sum(totals):
         return None
-    return statistic_by_group(
-        _ratio,
-        (parts, totals),
+    return ratio_by_group(
+        parts,
+        totals,
         groups,
         parameters.bootstrap_samples,
         parameters.confidence,
         parameters.seed,
     ).to_dict()
-
-
-def _ratio(parts: Any, totals: Any) -> float:
-    total = totals.sum()
-    return float(parts.sum() / total) if total else float("nan")

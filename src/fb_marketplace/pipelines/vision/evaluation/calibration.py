@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace.evaluation.bootstrap import MORE_CASES, statistic_by_group
+from fb_marketplace.evaluation.bootstrap import MORE_CASES, statistic_of_sums
 from fb_marketplace.ml.probabilities import EPSILON, softmax
 from fb_marketplace.skipping import InsufficientDataError
 
@@ -87,22 +87,27 @@ def expected_calibration_error(
     np.add.at(sizes, (group_of_case, bin_of_case), 1)
 
     # The bootstrap draws groups, so that a group drawn twice counts twice in the variances.
-    rows, data = np.arange(len(names)), _compute_gaps(gaps, sizes)
+    columns = np.hstack([gaps, sizes, gaps**2, gaps * sizes, sizes**2, sizes > 0])
+    data = _compute_gaps(columns.sum(axis=0, keepdims=True))
 
     def estimate(error: Callable[[_Gaps], Floats]) -> tuple[float, float, float]:
-        def debiased(drawn: NDArray[np.int64]) -> float:
-            sample = _compute_gaps(gaps[drawn], sizes[drawn])
-            return float(sample.shares @ error(sample))
+        def debiased(sums: Floats) -> Floats:
+            sample = _compute_gaps(sums)
+            errors: Floats = (sample.shares * error(sample)).sum(axis=1)
+            return errors
 
-        result = statistic_by_group(debiased, [rows], rows, samples, confidence, seed)
-        plain = float(data.shares @ error(data._replace(variances=np.zeros(used))))
+        result = statistic_of_sums(
+            debiased, columns, np.arange(len(names)), samples, confidence, seed
+        )
+        without_noise = data._replace(variances=np.zeros_like(data.variances))
+        plain = float((data.shares * error(without_noise)).sum())
         center = result.value + plain
         return result.value, center - result.high, max(center - result.low, result.value)
 
     return {
         **_rounded(np.maximum(estimate(_absolute), 0)),
         "root_mean_square": _rounded(np.sqrt(np.maximum(estimate(_squared), 0))),
-        "plain": round(float(data.shares @ np.abs(data.means)), 4),
+        "plain": round(float((data.shares * np.abs(data.means)).sum()), 4),
         "cases": len(predicted),
         "groups": len(names),
         "bins": used,
@@ -131,24 +136,30 @@ def _assign_bins(confidences: Floats, bins: int) -> tuple[NDArray[np.int64], int
 
 
 class _Gaps(NamedTuple):
+    """The gap of each bin, its variance over groups, and its share of the cases: (samples, bins) each."""
+
     means: Floats
     variances: Floats
     shares: Floats
 
 
-def _compute_gaps(sums: Floats, sizes: Floats) -> _Gaps:
-    """Compute the gap of each bin, its variance over groups, and its share of the cases.
+def _compute_gaps(sums: Floats) -> _Gaps:
+    """Compute the gaps of samples of groups.
 
     Args:
-        sums: float64, (groups, bins), sums of correct - confidence.
-        sizes: float64, (groups, bins), numbers of cases.
+        sums: float64, (samples, 6 × bins), sums over groups: of the group's sum of correct - confidence, of
+            its number of cases, of the square of the first, their product, the square of the second, and
+            whether the group has a case.
     """
-    cases = sizes.sum(axis=0)
+    gaps, cases, squares, products, squared_sizes, groups = np.split(sums, 6, axis=1)
     filled = np.maximum(cases, 1)
-    means = sums.sum(axis=0) / filled
-    groups = (sizes > 0).sum(axis=0)
-    squares = ((sums - means * sizes) ** 2).sum(axis=0) / filled**2
-    return _Gaps(means, squares * groups / np.maximum(groups - 1, 1), cases / cases.sum())
+    means = gaps / filled
+    squares = np.maximum(squares - 2 * means * products + means**2 * squared_sizes, 0) / filled**2
+    return _Gaps(
+        means,
+        squares * groups / np.maximum(groups - 1, 1),
+        cases / cases.sum(axis=1, keepdims=True),
+    )
 
 
 def _squared(gaps: _Gaps) -> Floats:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
+from fb_marketplace.evaluation.bootstrap import mean_by_group
 from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1
 from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.ml.probabilities import log_losses
@@ -40,7 +40,7 @@ def compute_category_metrics(
     estimates = {
         name: mean_by_group(values, groups, *parameters.bootstrap) for name, values in means.items()
     } | {
-        name: statistic_by_group(macro_f1, [targets, predicted], groups, *parameters.bootstrap)
+        name: macro_f1(targets, predicted, groups, *parameters.bootstrap)
         for name, predicted in labels.items()
     }
     return {name: estimate.to_dict() for name, estimate in estimates.items()}

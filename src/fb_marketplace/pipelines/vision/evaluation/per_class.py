@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
+from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, ratio_by_group
 from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.parameters.vision import EvaluationParameters
 
@@ -60,8 +60,8 @@ def _class_metrics(
         metrics |= _to_columns(name, estimate)
     estimate = None
     if (targets | predicted).any():
-        columns = [targets, predicted]
-        estimate = statistic_by_group(f1, columns, cases.groups, *parameters.bootstrap)
+        hits, either = 2 * (targets & predicted), targets.astype(np.int64) + predicted
+        estimate = ratio_by_group(hits, either, cases.groups, *parameters.bootstrap)
     return metrics | _to_columns("f1", estimate)
 
 
