@@ -200,7 +200,7 @@ def test_worker_selects_the_gpu_that_ray_gives_it(monkeypatch, device, expected)
 def test_error_of_a_task_is_raised_as_itself(engine_of):
     ray = FakeRay(TaskError(UserError("the photos have no labels")))
 
-    with pytest.raises(UserError, match="^the photos have no labels"):
+    with pytest.raises(UserError, match=r"^the photos have no labels"):
         engine_of(ray).train(print)
 
 
