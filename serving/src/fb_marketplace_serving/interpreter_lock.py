@@ -22,7 +22,7 @@ class InterpreterLock:
     """A lock that a thread holds while it runs Python. Thread-safe.
 
     A thread waits until another has had the lock for ``max_wait`` seconds, however many others wait.
-    So :meth:`hold`, and the end of :meth:`released`, take at most that time.
+    So :meth:`hold`, :meth:`acquire`, and the end of :meth:`released`, take at most that time.
     """
 
     def __init__(self, max_wait: float = MAX_WAIT) -> None:
@@ -38,7 +38,7 @@ class InterpreterLock:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the lock, except in :meth:`released`.
+        """Hold the lock, except after :meth:`release` and in :meth:`released`.
 
         Raises:
             RuntimeError: this thread is already in this method.
@@ -54,6 +54,16 @@ class InterpreterLock:
         finally:
             self._release()
             self._thread.is_inside = False
+
+    def release(self) -> None:
+        """Release the lock, if this thread has it, until :meth:`acquire` or the end of :meth:`hold`."""
+        if getattr(self._thread, "has_lock", False):
+            self._release()
+
+    def acquire(self) -> None:
+        """Acquire the lock again, if this thread is in :meth:`hold` and does not have it."""
+        if getattr(self._thread, "is_inside", False) and not self._thread.has_lock:
+            self._acquire()
 
     @contextmanager
     def released(self) -> Iterator[None]:

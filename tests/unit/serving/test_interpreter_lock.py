@@ -61,6 +61,32 @@ def test_lock_is_free_until_outer_released_ends(lock):
     assert is_free(lock)
 
 
+def test_lock_is_free_from_release_until_acquire(lock):
+    with lock.hold():
+        lock.release()
+        with lock.released():
+            pass
+        assert is_free(lock)
+        lock.acquire()
+        lock.acquire()
+        assert not is_free(lock)
+    assert is_free(lock)
+
+
+def test_lock_released_at_the_end_of_hold_stays_free(lock):
+    with lock.hold():
+        lock.release()
+    assert is_free(lock)
+
+
+def test_thread_outside_of_hold_acquires_no_lock(lock):
+    lock.acquire()
+    assert is_free(lock)
+    lock.release()
+    with lock.hold():
+        assert not is_free(lock)
+
+
 def test_nested_hold_is_an_error_and_leaves_lock(lock):
     with lock.hold():
         with pytest.raises(RuntimeError, match="once per thread"), lock.hold():

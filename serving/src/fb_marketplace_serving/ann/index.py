@@ -263,7 +263,7 @@ class Index:
             )
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
-        queries = np.atleast_2d(query)
+        queries = query[np.newaxis] if query.ndim == 1 else query
         if query.ndim == 1 and query.dtype == np.float32:
             invalid = 0 if query.dot(query) < MAX_NORM else 1
         else:

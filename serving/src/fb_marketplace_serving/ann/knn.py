@@ -18,7 +18,7 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex, untyped_faiss
 _TIE_FACTOR: Final = 4
 """If the first result ends in a tie, this many times as many rows are fetched."""
 
-_SPARSE: Final = 64
+_SPARSE: Final = 8
 """If a filter passes less than one row in this many, sorting is faster than a mask of all rows."""
 
 _DISTANCE_BATCH_SIZE: Final = 16_384
@@ -89,7 +89,7 @@ def filter_to_rows(filter: ArrayLike | Set[int], count: int) -> Rows | None:  # 
 
 
 def _sorted_unique(values: NDArray[np.integer], count: int) -> Rows:
-    """Return the distinct rows, sorted. For many rows, a mask is three times as fast as sorting."""
+    """Return the distinct rows, sorted. For many rows, a mask is faster than sorting."""
     first, last = int(values.min()), int(values.max())
     if not 0 <= first <= last < count:
         raise ValueError(
@@ -97,7 +97,10 @@ def _sorted_unique(values: NDArray[np.integer], count: int) -> Rows:
         )
     rows = values.astype(np.int64)
     if _SPARSE * len(rows) < count:
-        return np.unique(rows)
+        rows.sort()  # np.unique takes ten times as long
+        is_first = np.ones(len(rows), np.bool_)
+        np.not_equal(rows[1:], rows[:-1], out=is_first[1:])
+        return rows if is_first.all() else rows[is_first]
     mask = np.zeros(count, np.bool_)
     mask[rows] = True
     return np.flatnonzero(mask).astype(np.int64, copy=False)

@@ -149,17 +149,18 @@ class TextEncoder:
 
     def _encode(self, words: str) -> tuple[NDArray[np.float32], ...]:
         """Return the embeddings of a text: float32, (dimension,) each."""
-        with INTERPRETER.released():  # another search runs in the meantime
-            tokens = _tokenize(self._tokenizer, words)
-            outputs = self._session.run(
-                self._outputs,
-                {
-                    IDS: np.array([tokens.ids], np.int64),
-                    MASK: np.array([tokens.attention_mask], np.int64),
-                },
-            )
-            embeddings = tuple(output[0] for output in outputs)
-            return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
+        # Another search runs in the meantime, and while the vectors are compared, which is next.
+        INTERPRETER.release()
+        tokens = _tokenize(self._tokenizer, words)
+        outputs = self._session.run(
+            self._outputs,
+            {
+                IDS: np.array([tokens.ids], np.int64),
+                MASK: np.array([tokens.attention_mask], np.int64),
+            },
+        )
+        embeddings = tuple(output[0] for output in outputs)
+        return embeddings if self._tower is None else (*embeddings, self._tower.encode(words))
 
 
 class TextTower:

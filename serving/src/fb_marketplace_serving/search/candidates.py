@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
@@ -95,7 +96,7 @@ class SearchIndexes(NamedTuple):
     bm25: BM25Index
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CandidateSet:
     """Candidates of one query.
 
@@ -121,6 +122,11 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @cached_property
+    def by_fused_rank(self) -> NDArray[np.int64]:
+        """Indices of the candidates by fused rank, best first; ties by position."""
+        return np.argsort(-self.fused, kind="stable")
 
 
 def collect_candidates(
@@ -159,6 +165,7 @@ def collect_candidates(
             by_vector["text"] = indexes.text.nearest(query.text_embedding, top_k, listing_mask)
         for source, photo_query in photo_queries.items():
             by_vector[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
+    INTERPRETER.acquire()  # The encoder of texts may have released it.
     matches = indexes.bm25.match(query.words) if query.words else None
     if matches is not None:
         results["bm25"] = _top_scores(matches, listing_mask, top_k)
@@ -187,11 +194,12 @@ def collect_candidates(
     ]
     for source, values in zip(photo_queries, cosines, strict=True):
         similarity[source] = photos.best(values)
-    row = photos.first()
-    if len(cosines) == 1:
+    if not cosines:
+        row = photos.first()
+    elif len(cosines) == 1:
         (source,) = photo_queries
         row = photos.most_similar(cosines[0], similarity[source])
-    elif cosines:
+    else:
         mean = sum(cosines[1:], start=cosines[0]) / np.float32(len(cosines))
         both = similarity["multimodal"] = photos.best(mean)
         row = photos.most_similar(mean, both)
@@ -208,7 +216,10 @@ def collect_candidates(
 
 def release_interpreter(listings: ListingStore) -> AbstractContextManager[None]:
     """Let another search run while vectors are compared, if there are many listings."""
-    return INTERPRETER.released() if len(listings) >= MIN_RELEASED_LISTINGS else nullcontext()
+    if len(listings) >= MIN_RELEASED_LISTINGS:
+        return INTERPRETER.released()
+    INTERPRETER.acquire()
+    return nullcontext()
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:

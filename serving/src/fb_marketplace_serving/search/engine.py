@@ -15,7 +15,7 @@ from fb_marketplace_serving.search.candidates import (
     SearchIndexes,
     collect_candidates,
 )
-from fb_marketplace_serving.search.listings.filters import SearchFilters
+from fb_marketplace_serving.search.listings.filters import NO_FILTERS, SearchFilters
 from fb_marketplace_serving.search.listings.listing_store import (
     STORED_SORTS,
     Mask,
@@ -32,8 +32,6 @@ from fb_marketplace_serving.search.ranking.relevance import (
 from fb_marketplace_serving.search.results import Hits, ResultColumns, SearchResults
 
 Sort = Literal["relevance"] | SortKey
-
-NO_FILTERS: Final = SearchFilters()
 
 MIN_NEAREST_SHARE: Final = 0.3
 """Smallest share of the votes with which a category is offered if no listing is relevant."""

@@ -366,9 +366,10 @@ def test_text_and_photo_rank_only_found_candidates(depth, result):
     assert first == {1: ["p"], 2: ["u", "p"]}[depth]
 
 
+@pytest.mark.parametrize("is_free_before", [False, True])
 @pytest.mark.parametrize(("minimum", "expected"), [(1, [False, False, True]), (5, [True] * 3)])
 def test_lock_is_free_while_vectors_of_many_listings_are_compared(
-    small, monkeypatch, minimum, expected
+    small, monkeypatch, minimum, expected, is_free_before
 ):
     is_locked = []
 
@@ -385,6 +386,8 @@ def test_lock_is_free_while_vectors_of_many_listings_are_compared(
     query = QueryVectors("lamp", direction(TEXT_SIZE, 1), direction(PICTURE_SIZE, 1))
 
     with INTERPRETER.hold():
+        if is_free_before:
+            INTERPRETER.release()
         collect_candidates(small, query)
 
     assert is_locked == expected

@@ -40,6 +40,9 @@ class SearchFilters(NamedTuple):
     attributes: tuple[str, ...] = ()
 
 
+NO_FILTERS: Final = SearchFilters()
+
+
 def is_under(path: str, prefix: str) -> bool:
     """Return whether a category path equals a prefix or lies below it."""
     return path == prefix or path.startswith(prefix + SEPARATOR)

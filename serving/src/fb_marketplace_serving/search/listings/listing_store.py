@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.listings.attribute_table import AttributeCount
 from fb_marketplace_serving.search.listings.filters import (
+    NO_FILTERS,
     SEPARATOR,
     GeoFilter,
     SearchFilters,
@@ -270,7 +271,9 @@ class ListingStore:
             UnknownCategoryError: there is no such category.
         """
         location = filters.location
-        if filters == SearchFilters(location=location and location._replace(radius_km=None)):
+        if location is not None and location.radius_km is None:
+            location, filters = None, filters._replace(location=None)
+        if filters == NO_FILTERS:
             return None
         mask = np.ones(len(self), np.bool_)
         if filters.categories:

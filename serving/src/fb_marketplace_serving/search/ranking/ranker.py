@@ -134,7 +134,7 @@ def predict(booster: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if not len(rows):
         return np.empty(0)
-    basic = importlib.import_module("lightgbm.basic")
+    basic = sys.modules["lightgbm.basic"]
     rows = np.ascontiguousarray(rows, np.float64)
     height, width = rows.shape
     try:

@@ -1,6 +1,7 @@
 """Ranking features of a candidate, computed from the query and the listing only."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -102,7 +103,7 @@ def compute_features(
         float64, (candidates, features), in the order of ``FEATURES``.
     """
     count, positions = len(candidates), candidates.positions
-    voters = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
+    voters = candidates.by_fused_rank[:FEEDBACK_DOCS]
     price, path = listings.price[positions], listings.path[positions]
     root = listings.root[positions]
     features = listings.features
@@ -112,10 +113,13 @@ def compute_features(
         columns[_COLUMN[f"{source}_similarity"]] = similarity
     sources = np.array([SOURCES.index(source) for source in candidates.rank], np.intp)
     ranks = np.array([*candidates.rank.values()], np.int32).reshape(len(sources), count)
-    columns[_COLUMN[f"{SOURCES[0]}_reciprocal_rank"] + sources] = (ranks > 0) / np.maximum(ranks, 1)
+    is_ranked = ranks > 0
+    reciprocals = np.zeros(ranks.shape)
+    np.divide(1, ranks, out=reciprocals, where=is_ranked)
+    columns[_COLUMN[f"{SOURCES[0]}_reciprocal_rank"] + sources] = reciprocals
     # One row per vote: of the first hits of each source, of all together, and of similar photos.
     votes = np.zeros((len(sources) + 2, count))
-    np.divide(1, 1 + ranks, out=votes[: len(sources)], where=(ranks > 0) & (ranks <= FIRST_HITS))
+    np.divide(1, 1 + ranks, out=votes[: len(sources)], where=is_ranked & (ranks <= FIRST_HITS))
     votes[-2, voters] = candidates.fused[voters]
     if "bm25" in candidates.similarity:
         bm25 = candidates.similarity["bm25"]
@@ -132,8 +136,7 @@ def compute_features(
         np.divide(1, RRF_K + image, out=votes[-1], where=(image > 0) & (image <= FEEDBACK_DOCS))
         best = similarity[image == 1].max(initial=-1)
         columns[_COLUMN["image_similarity_gap"]] = similarity - best
-    for kind, classes in (("category", root), ("path", path)):
-        shares = _vote_shares(classes, votes)
+    for kind, shares in zip(("category", "path"), _vote_shares((root, path), votes), strict=True):
         columns[_COLUMN[f"{SOURCES[0]}_voted_{kind}"] + sources] = shares[:-2]
         columns[_COLUMN[f"voted_{kind}"]] = shares[-2]
         if is_by_photo and kind == "path":
@@ -156,22 +159,29 @@ def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.i
     return np.bincount(listings.listing_of_row[row_mask], minlength=len(listings))
 
 
-def _vote_shares(classes: NDArray[np.int32], votes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of the votes for each candidate's class, excluding its own vote.
+def _vote_shares(
+    classifications: Sequence[NDArray[np.int32]], votes: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Return the shares of the votes for each candidate's classes, excluding its own vote.
 
     Args:
-        classes: int32, (candidates,).
+        classifications: int32, (candidates,) each.
         votes: float64, (ballots, candidates), the weights of the candidates' own votes.
 
     Returns:
-        float64, (ballots, candidates).
+        float64, (ballots, candidates), for each classification.
     """
     ballot, voter = votes.nonzero()
-    weights, count = votes[ballot, voter], int(classes.max(initial=0)) + 1
-    by_class = np.bincount(ballot * count + classes[voter], weights, len(votes) * count)
+    weights = votes[ballot, voter]
     total = np.bincount(ballot, weights, len(votes))
-    shares: NDArray[np.float64] = by_class.reshape(len(votes), count)[:, classes] - votes
-    shares /= np.maximum(total[:, np.newaxis] - votes, 1e-12)
+    others = np.maximum(total[:, np.newaxis] - votes, 1e-12)
+    shares = []
+    for classes in classifications:
+        count = int(classes.max(initial=0)) + 1
+        by_class = np.bincount(ballot * count + classes[voter], weights, len(votes) * count)
+        own = by_class.reshape(len(votes), count)[:, classes] - votes
+        own /= others
+        shares.append(own)
     return shares
 
 

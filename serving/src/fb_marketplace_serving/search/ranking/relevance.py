@@ -69,6 +69,18 @@ SHARE_STEPS: Final = 8
 MAX_TABLE: Final = 2**20
 """Maximum size of a table of all possible codes."""
 
+MIN_RANKED: Final = 2000
+"""Number of listings from which it is faster to sort the ranks of their probabilities."""
+
+_COLUMN: Final = {name: column for column, name in enumerate(RELEVANCE_FEATURES)}
+
+_IS_POINT: Final = np.triu(np.ones((SHARE_STEPS + 1, SHARE_STEPS + 1), np.bool_))
+"""Pairs of a share in the title and one in the text, which is at least as large."""
+
+# Sums of rounded shares may exceed 1 a little.
+_POINTS: Final = np.array(np.nonzero(_IS_POINT)) * (1 + ROUNDING) / SHARE_STEPS
+"""These shares: float64, (2, points)."""
+
 
 class RelevanceError(ValueError):
     """Bytes that are not a relevance model."""
@@ -103,12 +115,15 @@ class RelevanceFeatures:
         self._matches, self._terms = candidates.matches, candidates.terms
         self._photo_category = photo_categories(query, listings, labels)
         count, path = len(candidates), listings.path[candidates.positions]
-        best = np.argsort(-candidates.fused, kind="stable")[:FEEDBACK_DOCS]
+        best = candidates.by_fused_rank[:FEEDBACK_DOCS]
         votes = candidates.fused[best]
         self._total = float(votes.sum())
         self._path_votes = _count(path[best], len(listings.paths), votes)
         root = listings.root_of_path[path[best]]
         self._root_votes = _count(root, len(listings.categories), votes)
+        least = max(self._total, 1e-12)
+        self._best_path_vote = float(self._path_votes.max(initial=0)) / least
+        self._best_root_vote = float(self._root_votes.max(initial=0)) / least
         image_ranks = candidates.rank.get("image", np.zeros(count, np.int32))
         similar = np.flatnonzero((image_ranks > 0) & (image_ranks <= FEEDBACK_DOCS))
         photo_votes = 1 / (RRF_K + image_ranks[similar])
@@ -122,9 +137,9 @@ class RelevanceFeatures:
         self._own[best, 0], self._own[similar, 1] = votes, photo_votes
         if is_special.any():
             self._own[:count, 2][is_special] = candidates.similarity["image"][is_special]
-            self._best_photo = float(np.nanmax(self._own[:, 2]))
+            self._best_photo = float(np.fmax.reduce(self._own[:, 2]))
         is_special[best] = True
-        self.special_candidates = np.flatnonzero(is_special)
+        self._special = np.flatnonzero(is_special)
         # Paths with equal votes form a class: those without votes that have a root category in common.
         self._class_of_path = listings.root_of_path.copy()
         voted = np.flatnonzero(self._path_votes + self._photo_votes)
@@ -155,12 +170,6 @@ class RelevanceFeatures:
             own = np.where(self.candidates[places] == positions, places, own)
         return self._rows(self.listings.path[positions], self.terms_of(positions), self._own[own])
 
-    def special_matrix(self) -> NDArray[np.float64]:
-        """Return the features of the special candidates: float64, (special candidates, features)."""
-        special = self.special_candidates
-        terms = 0 if self._terms is None else self._terms[special]
-        return self._rows(self.listings.path[self.candidates[special]], terms, self._own[special])
-
     def terms_of(self, positions: Positions) -> NDArray[np.int32]:
         """Return the groups of listings by the terms that they have: int32, (positions,)."""
         if self._matches is None:
@@ -178,18 +187,24 @@ class RelevanceFeatures:
 
         Returns:
             float64, (groups, features); and int64, (candidates + positions,), the group of each listing.
-            Candidates are in groups without their own vote and photo.
+            Candidates that vote, or are similar to the photo, are in the last groups, each in one.
         """
-        classes = len(self._path_of_class)
-        code = self._class_of_path[self.listings.path[np.concatenate([self.candidates, positions])]]
-        count = classes
+        classes, special = len(self._path_of_class), self._special
+        path = self.listings.path[np.concatenate([self.candidates, positions])]
+        code, count = self._class_of_path[path], classes
         if self._matches is not None and self._terms is not None:
             # A long query has so many groups that 32 bits may not suffice.
             code += classes * np.concatenate([self._terms, terms]).astype(np.int64)
             count *= len(self._matches.text_of_group)
         used, group = _number(code, count)
         terms_, class_ = np.divmod(used, classes)
-        return self._rows(self._path_of_class[class_], terms_), group
+        group[special] = len(used) + np.arange(len(special))
+        own = np.concatenate([np.broadcast_to(self._own[-1], (len(used), 3)), self._own[special]])
+        if self._terms is not None:
+            terms_ = np.concatenate([terms_, self._terms[special]])
+        return self._rows(
+            np.concatenate([self._path_of_class[class_], path[special]]), terms_, own
+        ), group
 
     def without_terms(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the features of listings without any term of the query, equal ones once.
@@ -210,26 +225,19 @@ class RelevanceFeatures:
             float64, (points, features), and bool, (steps + 1, steps + 1), the grid points that the rows
             belong to: shares in the title and in the text.
         """
-        steps = np.arange(SHARE_STEPS + 1)
-        is_point = steps[:, np.newaxis] <= steps
         if not self.listings.paths:
-            return np.empty((0, len(RELEVANCE_FEATURES))), np.zeros_like(is_point)
-        title, text = np.nonzero(is_point)
-        rows = self._rows(np.zeros(len(title), np.int64), 0)
-        # Sums of rounded shares may exceed 1 a little.
-        rows[:, RELEVANCE_FEATURES.index("title_share")] = title * (1 + ROUNDING) / SHARE_STEPS
-        rows[:, RELEVANCE_FEATURES.index("text_share")] = text * (1 + ROUNDING) / SHARE_STEPS
-        best = {
-            "voted_path": self._path_votes.max(initial=0) / max(self._total, 1e-12),
-            "voted_category": self._root_votes.max(initial=0) / max(self._total, 1e-12),
-        }
+            return np.empty((0, len(RELEVANCE_FEATURES))), np.zeros_like(_IS_POINT)
+        (row,) = self._rows(np.zeros(1, np.int64), 0)
+        row[_COLUMN["voted_path"]] = self._best_path_vote
+        row[_COLUMN["voted_category"]] = self._best_root_vote
         if self._photo_category is not None:
-            best["photo_category"] = self._photo_category.max(initial=0)
+            row[_COLUMN["photo_category"]] = self._photo_category.max(initial=0)
         if self._photo_total:
-            best["photo_path"] = self._photo_votes.max(initial=0) / self._photo_total
-        for name, value in best.items():
-            rows[:, RELEVANCE_FEATURES.index(name)] = value
-        return rows, is_point
+            row[_COLUMN["photo_path"]] = self._photo_votes.max(initial=0) / self._photo_total
+        rows = np.empty((len(_POINTS[0]), len(row)))
+        rows[:] = row
+        rows[:, _COLUMN["title_share"]], rows[:, _COLUMN["text_share"]] = _POINTS
+        return rows, _IS_POINT.copy()
 
     def with_shares(self, is_point: Mask) -> tuple[Positions, NDArray[np.int32]]:
         """Return the other listings whose shares of the terms, rounded up, are in the mask.
@@ -274,31 +282,26 @@ class RelevanceFeatures:
         """
         own_vote, own_photo, similarity = (0.0, 0.0, np.nan) if own is None else own.T
         root = self.listings.root_of_path[path]
-        remaining, total = np.maximum(self._total - own_vote, 1e-12), max(self._total, 1e-12)
-        columns: dict[str, Any] = {
-            "voted_path": (self._path_votes[path] - own_vote) / remaining,
-            "voted_category": (self._root_votes[root] - own_vote) / remaining,
-            "best_path_vote": self._path_votes.max(initial=0) / total,
-            "best_category_vote": self._root_votes.max(initial=0) / total,
-        }
+        remaining = np.maximum(self._total - own_vote, 1e-12)
+        columns = np.full((len(RELEVANCE_FEATURES), len(path)), np.nan)
+        columns[_COLUMN["voted_path"]] = (self._path_votes[path] - own_vote) / remaining
+        columns[_COLUMN["voted_category"]] = (self._root_votes[root] - own_vote) / remaining
+        columns[_COLUMN["best_path_vote"]] = self._best_path_vote
+        columns[_COLUMN["best_category_vote"]] = self._best_root_vote
         if self._matches is not None:
-            columns["title_share"] = self._matches.title_of_group[terms]
-            columns["text_share"] = self._matches.text_of_group[terms]
-            columns["unknown_share"] = self._matches.unknown
-            columns["query_terms"] = self._matches.terms
+            columns[_COLUMN["title_share"]] = self._matches.title_of_group[terms]
+            columns[_COLUMN["text_share"]] = self._matches.text_of_group[terms]
+            columns[_COLUMN["unknown_share"]] = self._matches.unknown
+            columns[_COLUMN["query_terms"]] = self._matches.terms
         if self._photo_category is not None:
-            columns["photo_category"] = self._photo_category[root]
+            columns[_COLUMN["photo_category"]] = self._photo_category[root]
         if self._best_photo is not None:
-            columns["best_photo_similarity"] = self._best_photo
+            columns[_COLUMN["best_photo_similarity"]] = self._best_photo
             votes = np.maximum(self._photo_total - own_photo, 1e-12)
-            columns["photo_path"] = (self._photo_votes[path] - own_photo) / votes
-            columns["photo_similarity"] = similarity
-            columns["photo_similarity_gap"] = similarity - self._best_photo
-        rows = np.full((len(path), len(RELEVANCE_FEATURES)), np.nan)
-        for column, name in enumerate(RELEVANCE_FEATURES):
-            if name in columns:
-                rows[:, column] = columns[name]
-        return rows
+            columns[_COLUMN["photo_path"]] = (self._photo_votes[path] - own_photo) / votes
+            columns[_COLUMN["photo_similarity"]] = similarity
+            columns[_COLUMN["photo_similarity_gap"]] = similarity - self._best_photo
+        return np.ascontiguousarray(columns.T)
 
 
 def _count(
@@ -407,16 +410,16 @@ class Relevance:
             is_listed = mask[positions]
             positions, terms = positions[is_listed], terms[is_listed]
         rows, group = features.grouped_matrix(positions, terms)
-        special = features.special_candidates
-        probabilities = self._model.probabilities(np.concatenate([rows, features.special_matrix()]))
-        group[special] = len(rows) + np.arange(len(special))
+        probabilities = self._model.probabilities(rows)
         count, values = len(features.candidates), probabilities[group]
         known = ((features.candidates, values[:count]), (positions, values[count:]))
         self._known = [part for part in known if len(part[0])]
         passing = np.flatnonzero(values >= minimum)
         chosen = passing[: np.searchsorted(passing, count)]
         others = passing[len(chosen) :]
-        order = np.argsort(ranks(-probabilities)[group[others]], kind="stable")
+        # Small integers sort faster, if there are many.
+        keys = -probabilities if len(others) < MIN_RANKED else ranks(-probabilities)
+        order = np.argsort(keys[group[others]], kind="stable")
         return chosen, positions[others[order] - count]
 
     def _possible(self, minimum: float) -> tuple[Positions, NDArray[np.int32]]:
