@@ -24,9 +24,9 @@ from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.parquet import ROWS_PER_GROUP
 
 VERSIONS: Final = ("v1", "v2")
-ROWS_PER_GROUP: Final = 256
 SETTING: Final = 6
 """Number of the search setting of the indexes, out of those that the pipeline would try."""
 

@@ -58,14 +58,19 @@ def main() -> None:
         "--seconds", type=float, default=40.0, help="of load; half of it with all servers"
     )
     parser.add_argument("--memory", type=float, help="limit of each server in bytes, as root")
+    parser.add_argument("--bucket", type=Path, help="folder to keep or reuse the bucket")
     options = parser.parse_args()
     real = os.environ.get("FB_LAKE", "data")
-    with tempfile.TemporaryDirectory() as folder, seaweed.running() as store:
+    is_kept = options.bucket is not None and options.bucket.exists()
+    with tempfile.TemporaryDirectory() as folder, seaweed.running(options.bucket) as store:
         os.environ.update(store.environment)
-        lake = Lake(store.make_bucket("lake"))
-        with tempfile.TemporaryDirectory() as local:
-            make_large_lake(real, Path(local, "lake"), options.listings)
-            manifest = upload(Lake(f"{local}/lake"), lake)
+        lake = Lake("s3://lake" if is_kept else store.make_bucket("lake"))
+        if is_kept:
+            manifest = read_current(lake)
+        else:
+            with tempfile.TemporaryDirectory() as local:
+                make_large_lake(real, Path(local, "lake"), options.listings)
+                manifest = upload(Lake(f"{local}/lake"), lake)
         queries = write_queries(real, manifest, Path(folder))
         os.environ.update(store.reader)
         failed = measure(lake.url, queries, Path(folder), options)

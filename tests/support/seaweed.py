@@ -86,13 +86,16 @@ class Seaweed:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Seaweed]:
+def running(data: Path | None = None) -> Iterator[Seaweed]:
     """Start a server, wait until it answers, and stop it however the block ends.
+
+    Args:
+        data: folder that keeps the objects; None for a temporary one.
 
     Raises:
         RuntimeError: it did not start; the message ends with what it logged.
     """
-    with mortal() as server:
+    with mortal(data) as server:
         yield server.seaweed
 
 
@@ -124,7 +127,7 @@ class Mortal:
 
 
 @contextlib.contextmanager
-def mortal() -> Iterator[Mortal]:
+def mortal(data: Path | None = None) -> Iterator[Mortal]:
     """Start a server as :func:`running` does."""
     # A short path: the server's Unix sockets lie below it, and those may have some 100 letters.
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
@@ -132,7 +135,7 @@ def mortal() -> Iterator[Mortal]:
     try:
         for start in range(1, _STARTS + 1):
             # Between the choice of the ports and the start another program may take one.
-            server = _start(folder / str(start))
+            server = _start(folder / str(start), data or folder / str(start) / "data")
             if _answers(server._process, server.seaweed.endpoint):
                 break
             server.kill()
@@ -146,8 +149,9 @@ def mortal() -> Iterator[Mortal]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path) -> Mortal:
-    (folder / "data").mkdir(parents=True)
+def _start(folder: Path, data: Path) -> Mortal:
+    folder.mkdir()
+    data.mkdir(parents=True, exist_ok=True)
     config = folder / "s3.json"
     config.write_text(json.dumps(_identities()))
     ports = iter(_free_ports(2 * len(_PORTS) + 2))
@@ -157,7 +161,7 @@ def _start(folder: Path) -> Mortal:
         f"-logdir={folder}",
         "-logtostderr=true",
         "mini",
-        f"-dir={folder}/data",
+        f"-dir={data.absolute()}",
         f"-ip={HOST}",
         f"-ip.bind={HOST}",
         "-master.telemetry=false",

@@ -1,9 +1,8 @@
 """Vectors in a Lance table, in a folder or a bucket.
 
 A search reads the parts of the table's index that it scans, and the vectors of some thousand candidates.
-The index is cached in memory, up to a limit. A server copies the vectors to a private file, up to another
-limit. Otherwise each of them is a small read from the bucket, and those that were read last are cached in
-memory.
+A server copies both to private files, up to a limit. Otherwise each vector is a small read from the bucket,
+and the parts of the index and the vectors that were read last are cached in memory, up to another limit.
 
 The index of a table selects candidates by quantized vectors. :mod:`knn` then ranks them by their exact
 distances, as those of other sources. A filter is passed to Lance as a bitmap of the allowed rows, before
@@ -11,6 +10,7 @@ rows are ranked. If it passes few rows, all of them are compared.
 """
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.ann.candidate_source import Rows
 from fb_marketplace_serving.interpreter_lock import INTERPRETER
 from fb_marketplace_serving.storage.lance_options import lance_options
-from fb_marketplace_serving.storage.private_file import PrivateFile
+from fb_marketplace_serving.storage.private_file import PrivateFile, PrivateFolder
 
 VECTOR: Final = "vector"
 """Column of the vectors. The table has no other, and row i of the release is row i of the table."""
@@ -40,10 +40,21 @@ EXHAUSTIVE_ROWS: Final = 100_000
 filter, which may pass only rows far from the query: half of 300,000 rows had Recall@10 0.98."""
 
 CACHE_BYTES: Final = 512 * 1024 * 1024
-"""Default maximum size of the cached parts of all tables of an open release."""
+"""Default maximum size of the cached parts of all tables of an open release that are not copied."""
+
+COPY_CACHE_BYTES: Final = 32 * 1024 * 1024
+"""Maximum size of the cached parts of a copied table. The system caches its files, in memory that it can
+take back."""
 
 DISK_BYTES: Final = 16 * 1024**3
-"""Default maximum size of the vectors of an open release that a server copies."""
+"""Default maximum size of the tables of an open release that a server copies."""
+
+_SEARCH_LIMITS: Final = {
+    "LANCE_IVF_STREAMING_SEARCH_BATCH_SIZE": "4",
+    "LANCE_IVF_GLOBAL_TOPK_CHUNK_BYTES": str(8 * 1024 * 1024),
+}
+"""Environment variables of Lance: clusters, and bytes of clusters, that a search compares at a time. By
+default 16, of two megabytes each, and 64 MiB. Each search has several times as much in memory."""
 
 _BLOCK_ROWS: Final = 8192
 """Vectors that are copied, or compared in :meth:`VectorTable.within`, at a time."""
@@ -78,6 +89,12 @@ _NO_RUNS: Final = 12346
 """First number of a serialized roaring bitmap without runs."""
 
 Matrix = NDArray[np.float32]
+
+
+def limit_search_memory() -> None:
+    """Limit the memory that a search by Lance takes. Call it before there are other threads."""
+    for name, value in _SEARCH_LIMITS.items():
+        os.environ.setdefault(name, value)
 
 
 class VectorTableError(ValueError):
@@ -130,6 +147,7 @@ class VectorTable:
         self._retrying = threading.Lock()
         self._cache = _VectorCache(self._count, self.dimension, cache_bytes)
         self._copy: Matrix | None = None
+        self._folder: PrivateFolder | None = None
 
     @classmethod
     def open(cls, url: str, version: int, cache_bytes: int) -> Self:
@@ -178,8 +196,12 @@ class VectorTable:
         """Whether vectors are read from a copy."""
         return self._copy is not None
 
-    def use_copy(self, file: PrivateFile) -> None:
+    def use_copy(self, file: PrivateFile, folder: PrivateFolder | None = None) -> None:
         """Read vectors from a file of all :func:`vector_blocks` from now on.
+
+        Args:
+            file: the file.
+            folder: the folder that the table was opened in, if it is a copy without vectors.
 
         Raises:
             VectorTableError: it has not as many vectors as the table.
@@ -188,7 +210,9 @@ class VectorTable:
             raise VectorTableError(
                 f"found {file.tell():,} bytes of vectors; expected {self.vector_bytes:,}"
             )
+        file.expect_random_reads()
         self._copy = np.frombuffer(file.content, np.float32).reshape(-1, self.dimension)
+        self._folder = folder
         self._cache = _VectorCache(0, self.dimension, 0)
 
     def top(self, query: Matrix, count: int, allowed: Rows | None = None) -> Rows:
@@ -227,6 +251,8 @@ class VectorTable:
 
     def locate(self, rows: Rows) -> tuple[Matrix, Rows]:
         """Return some vectors and their places; see :meth:`CandidateSource.locate`."""
+        if self._copy is not None:
+            return self._copy, rows
         return self.vectors(rows), np.arange(len(rows))
 
     def _scan_index(self, query: Matrix, count: int, allowed: Rows | None) -> Rows:

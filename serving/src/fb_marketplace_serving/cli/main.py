@@ -154,6 +154,7 @@ def _exit_now(code: int) -> None:
 
 
 def _serve(settings: "Settings", listener: socket.socket) -> None:
+    from fb_marketplace_serving.ann.vector_table import limit_search_memory
     from fb_marketplace_serving.release.loader import Release
     from fb_marketplace_serving.release.manifest import ReleaseError, open_lake
     from fb_marketplace_serving.release.pointer import Pointer, load_pointer
@@ -188,6 +189,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
 
     signal.signal(signal.SIGINT, lambda *_: _exit_now(128 + signal.SIGINT))
     configure_json_logging(settings.log_level)
+    limit_search_memory()
     return_freed_memory()
     return_freed_columns()
     with ThreadPoolExecutor(1) as executor:

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Self
 
 from fb_marketplace_serving.storage.columns import IdColumn, column_of
-from fb_marketplace_serving.storage.parquet import SortedRows, open_parquet, write_parquet
+from fb_marketplace_serving.storage.parquet import (
+    ROWS_PER_GROUP,
+    SortedRows,
+    open_parquet,
+    write_parquet,
+)
 from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
@@ -18,7 +23,6 @@ MAX_LENGTH: Final = 4000
 """Maximum characters of a description. Half of the real ones exceed 170, and one in a thousand 6,800."""
 
 _COLUMNS: Final = ("product_id", "description")
-_ROWS_PER_GROUP: Final = 256
 
 
 def write_descriptions(product_ids: Sequence[str], descriptions: Sequence[str]) -> bytes:
@@ -35,7 +39,7 @@ def write_descriptions(product_ids: Sequence[str], descriptions: Sequence[str]) 
         for text in descriptions
     ]
     table = pa.table([product_ids, bounded], schema=_schema())
-    return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
+    return write_parquet(table, row_group_size=ROWS_PER_GROUP)
 
 
 class Descriptions:

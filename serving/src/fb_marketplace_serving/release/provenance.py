@@ -19,7 +19,12 @@ from typing import (
     get_type_hints,
 )
 
-from fb_marketplace_serving.storage.parquet import SortedRows, open_parquet, write_parquet
+from fb_marketplace_serving.storage.parquet import (
+    ROWS_PER_GROUP,
+    SortedRows,
+    open_parquet,
+    write_parquet,
+)
 from fb_marketplace_serving.storage.private_file import Content
 
 if TYPE_CHECKING:
@@ -32,8 +37,6 @@ SOURCES: Final[tuple[SourceName, ...]] = get_args(SourceName)
 
 _SOURCES_KEY: Final = b"sources"
 """Key of the Parquet metadata that contains the sources."""
-
-_ROWS_PER_GROUP: Final = 256
 
 
 class ProvenanceError(ValueError):
@@ -191,7 +194,7 @@ def write_provenance(
     records = {name: sources[name]._asdict() for name in SOURCES}
     schema = _schema().with_metadata({_SOURCES_KEY: json.dumps(records)})
     table = pa.Table.from_pylist([_to_record(listing) for listing in listings], schema=schema)
-    return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
+    return write_parquet(table, row_group_size=ROWS_PER_GROUP)
 
 
 class ProvenanceTable:

@@ -78,9 +78,10 @@ class Settings(BaseSettings):
         feedback_max_events_per_client: maximum searches and clicks that are recorded of a client in a day.
         cache_dir: local folder for private copies of the release's files, which are mapped into memory. It
             needs space for two releases, on a disk. By default, the system's folder of temporary files.
-        vector_cache_bytes: maximum memory for cached parts of the Lance tables of each open release.
-        vector_disk_bytes: maximum size of the vectors of each open release that are copied from these
-            tables to ``cache_dir``. Each search reads those of the other tables from the lake.
+        vector_cache_bytes: maximum memory for cached parts of the Lance tables of each open release that
+            are read in the lake.
+        vector_disk_bytes: maximum size of the Lance tables of each open release that are copied to
+            ``cache_dir``. A search reads the other tables in the lake.
         log_level: debug, info (one line per request), warning or error.
     """
 

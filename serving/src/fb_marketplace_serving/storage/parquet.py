@@ -4,7 +4,7 @@ import io
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fb_marketplace_serving.storage.columns import column_of, map_table
 from fb_marketplace_serving.storage.private_file import Content
@@ -95,6 +95,11 @@ def write_parquet(table: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", **options)
     return buffer.getvalue()
+
+
+ROWS_PER_GROUP: Final = 1024
+"""Rows of a group in a file for :class:`SortedRows`. Smaller groups are decoded faster, but the metadata of
+each column of each group take a kilobyte: with 256 rows, provenance took 128 bytes per listing."""
 
 
 class SortedRows:

@@ -9,13 +9,14 @@ needs space on a disk, but memory only for the parts that are read, which the sy
 import ctypes
 import io
 import mmap
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 Content: TypeAlias = bytes | mmap.mmap
 """Content of a file, in memory or mapped."""
@@ -140,6 +141,14 @@ class PrivateFile(io.RawIOBase):
             _mapped.add(content)
         return content
 
+    def expect_random_reads(self) -> None:
+        """Let the system read only the pages of the content that are needed. By default, it reads 128 kB.
+
+        This is faster if the content is larger than the memory. Reading all of it becomes slower.
+        """
+        if isinstance(self.content, mmap.mmap):
+            self.content.madvise(mmap.MADV_RANDOM)
+
     def read_all(self) -> bytes:
         """Return a copy of the content in memory."""
         self._stream.seek(0)
@@ -149,3 +158,41 @@ class PrivateFile(io.RawIOBase):
     def path(self) -> str:
         """A path by which this process can open the file, while this object exists."""
         return str(_PROCESS_FILES / str(self._stream.fileno()))
+
+
+class PrivateFolder:
+    """A folder of private files, for a library that opens files by path. It is deleted with the object.
+
+    It has links only: if the process is killed, they remain, but the space of the files is free.
+
+    Attributes:
+        path: path of the folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Create an empty folder.
+
+        Args:
+            folder: where to create it; None for the system's folder of temporary files.
+
+        Raises:
+            OSError: that folder is missing or cannot be written.
+        """
+        self.path = Path(tempfile.mkdtemp(prefix="links-", dir=folder))
+        self._files: list[PrivateFile] = []
+        finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def add(self, name: str, file: PrivateFile) -> None:
+        """Add a file.
+
+        Args:
+            name: its path in the folder.
+            file: the file. Do not write to it any more.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        link = self.path / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.path)
+        self._files.append(file)

@@ -1,5 +1,6 @@
 """Releases whose vectors are in Lance tables, in a folder or in a bucket."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from fb_marketplace.ann.vector_tables import WrittenTable, write_vector_table
 from fb_marketplace.parameters.release import SearchParameters
 from fb_marketplace.pipelines.release.build_manifest import make_vector_table
+from fb_marketplace_serving.ann import vector_table
 from fb_marketplace_serving.ann.build import flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.vector_table import VectorTable
@@ -109,30 +111,52 @@ def test_missing_or_short_file_of_table_is_named(lance_lake, size):
         Release.open(lance_lake.url)
 
 
-FILES = ("_versions/*.manifest", "_indices/*/*.idx", "_transactions/*", "data/*.lance")
-
-
-@pytest.mark.parametrize("pattern", FILES)
-def test_damaged_metadata_of_table_is_named(tmp_path, original, pattern):
+@pytest.fixture
+def large(tmp_path, original):
+    """A manifest with a table that is large enough for an index, and the table's vectors."""
     lake = Lake(str(tmp_path))
-    # With a table that is large enough for an index.
     matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
     url = lake.name("tables/large")
     version = write_vector_table(url, FaissIndex(flat_index([matrix])), PARAMETERS)
     files = make_vector_table(lake, url, WrittenTable(version, "0" * 64))
+    tables = with_tables(lake, original.manifest).vector_tables | {"image_index": files}
+    return original.manifest.model_copy(update={"vector_tables": tables}), matrix
+
+
+FILES = ("_versions/*.manifest", "_indices/*/*.idx", "_transactions/*", "data/*.lance")
+
+
+@pytest.mark.parametrize("disk_bytes", [0, 10**9])
+@pytest.mark.parametrize("pattern", FILES)
+def test_damaged_metadata_of_table_is_named(tmp_path, large, pattern, disk_bytes):
     file = next((tmp_path / "tables/large").glob(pattern))
     content = bytearray(file.read_bytes())
     content[-30] ^= 128
     file.write_bytes(content)
-    tables = with_tables(lake, original.manifest).vector_tables | {"image_index": files}
-    damaged = original.manifest.model_copy(update={"vector_tables": tables})
 
     with pytest.raises(ReleaseError, match=rf"{file.name}: .*(sha256|checksum)"):
-        open_vector_tables(lake, damaged, tmp_path)
+        open_vector_tables(Lake(str(tmp_path)), large[0], tmp_path, disk_bytes=disk_bytes)
+
+
+def test_copied_table_does_not_read_the_lake(tmp_path, large, monkeypatch):
+    monkeypatch.setattr(vector_table, "EXACT_ROWS", 20)  # the index is read
+    manifest, matrix = large
+    (tmp_path / "disk").mkdir()
+    loaders = open_vector_tables(Lake(str(tmp_path)), manifest, tmp_path / "disk", disk_bytes=10**9)
+    shutil.rmtree(tmp_path / "tables")
+
+    (table,) = loaders["image_index"].args[:1]
+    keep = np.arange(0, len(matrix), 2)
+    for query in matrix[:20]:
+        distances = ((matrix - query) ** 2).sum(axis=1)
+        assert set(table.top(query[np.newaxis], 5)) >= set(np.argsort(distances)[:5])
+        expected = keep[np.argsort(distances[keep])[:5]]
+        assert set(table.top(query[np.newaxis], 5, keep)) >= set(expected)
+    np.testing.assert_array_equal(table.vectors(keep), matrix[keep])
 
 
 @pytest.mark.parametrize(("disk_bytes", "expected"), [(0, 0), (10**9, 3)])
-def test_vectors_are_copied_if_they_fit(lance_lake, original, disk_bytes, expected):
+def test_tables_are_copied_if_they_fit(lance_lake, original, disk_bytes, expected):
     release = Release.open(lance_lake.url, vector_disk_bytes=disk_bytes)
 
     assert_same_vectors(release, original)
@@ -141,24 +165,31 @@ def test_vectors_are_copied_if_they_fit(lance_lake, original, disk_bytes, expect
     assert sum(index.source.is_copied for index in indexes) == expected
 
 
-def test_copied_vectors_of_all_tables_are_limited(lance_lake, original):
-    size = original.index.vectors(np.arange(len(original.index))).nbytes
+def test_copies_of_all_tables_are_limited(lance_lake):
+    files = read_current(lance_lake).vector_tables["image_index"].files
 
-    release = Release.open(lance_lake.url, vector_disk_bytes=size)
+    release = Release.open(lance_lake.url, vector_disk_bytes=sum(file.bytes for file in files))
 
     assert release.index.source.is_copied
     assert not release.search.text_to_image_index.source.is_copied
 
 
-def test_full_disk_of_copied_vectors_is_release_error(lance_lake, tmp_path, monkeypatch):
+def test_table_without_space_on_the_disk_is_read_in_the_lake(
+    lance_lake, original, tmp_path, monkeypatch, caplog
+):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(PrivateFile, "from_blocks", fail)
-    manifest = read_current(lance_lake)
+    loaders = open_vector_tables(lance_lake, read_current(lance_lake), tmp_path, disk_bytes=10**9)
 
-    with pytest.raises(ReleaseError, match=r"No space left on device.*FB_CACHE_DIR"):
-        open_vector_tables(lance_lake, manifest, tmp_path, disk_bytes=10**9)
+    (table,) = loaders["image_index"].args[:1]
+    assert not table.is_copied
+    rows = np.arange(len(original.index))
+    np.testing.assert_array_equal(table.vectors(rows), original.index.vectors(rows))
+    assert "No space left on device" in caplog.text
+    assert "FB_CACHE_DIR" in caplog.text
+    assert not list(tmp_path.glob("links-*"))
 
 
 def test_failed_read_of_copied_vectors_is_release_error(lance_lake, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from fb_marketplace_serving.storage.private_file import (
     PrivateFile,
+    PrivateFolder,
     register_mapping,
     release_pages,
 )
@@ -68,3 +69,30 @@ def test_write_beyond_the_space_is_an_os_error(tmp_path):
             PrivateFile.from_blocks([b"a" * 100_001], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_files_of_folder_are_opened_by_name_until_it_is_gone(tmp_path):
+    folder = PrivateFolder(tmp_path)
+    folder.add("data/a.lance", PrivateFile.from_blocks([b"abc"], tmp_path))
+    path = folder.path
+
+    assert (path / "data/a.lance").read_bytes() == b"abc"
+    del folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_content_is_equal_if_random_reads_are_expected(tmp_path):
+    file = PrivateFile.from_blocks([b"abc" * 10_000], tmp_path)
+
+    file.expect_random_reads()
+
+    assert file.content[:] == b"abc" * 10_000
+
+
+def test_random_reads_of_empty_file_are_expected(tmp_path):
+    PrivateFile(tmp_path).expect_random_reads()
+
+
+def test_missing_folder_of_folder_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        PrivateFolder(tmp_path / "none")
