@@ -121,9 +121,9 @@ class RelevanceFeatures:
         self._path_votes = _count(path[best], len(listings.paths), votes)
         root = listings.root_of_path[path[best]]
         self._root_votes = _count(root, len(listings.categories), votes)
-        least = max(self._total, 1e-12)
-        self._best_path_vote = float(self._path_votes.max(initial=0)) / least
-        self._best_root_vote = float(self._root_votes.max(initial=0)) / least
+        total = max(self._total, 1e-12)
+        self._best_path_vote = float(self._path_votes.max(initial=0)) / total
+        self._best_root_vote = float(self._root_votes.max(initial=0)) / total
         image_ranks = candidates.rank.get("image", np.zeros(count, np.int32))
         similar = np.flatnonzero((image_ranks > 0) & (image_ranks <= FEEDBACK_DOCS))
         photo_votes = 1 / (RRF_K + image_ranks[similar])
