@@ -33,7 +33,7 @@ MOST_MEGABYTES = 300
 MOST_DELAY = 0.5
 """Seconds that any file may delay `/livez`."""
 
-TRIES = 3
+TRIES = 5
 """For a file that delays it longer. Other work on this machine delays one try or another, the file each."""
 
 MULTIPART = "multipart/form-data; boundary=x"
