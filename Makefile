@@ -70,7 +70,7 @@ run: $(READY)  ## run the full pipeline (on sample data if there is none) and pr
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
 
-test: $(READY)  ## run the tests (five minutes on two cores)
+test: $(READY)  ## run the tests (ten minutes on two cores)
 	$(IN_HALVES) TEST_SECONDS=600
 
 test-slow: $(READY)  ## run the slow tests (tens of seconds each)
